@@ -1,0 +1,308 @@
+"""The messages between Django and the daemon: AMQP properties and a JSON body.
+
+    AMQP property   holds
+    -------------   ---------------------------------------------------------------------------------------------
+    type            the kind: event, live, resync, void (control and marker join them with the log)
+    app_id          publisher: 1-64 of [A-Za-z0-9_-]                                    logged messages only
+    message_id      the number this publisher gave it, decimal, 1 to 2^63 - 1           logged messages only
+    headers.v       schema version of the body: 1
+    headers.ts      when Django published it: milliseconds since 1970, int64
+    headers.low     the publisher's lowest number not confirmed when this copy was sent logged messages only
+    headers.sending which opening of the publisher's channel sent this copy, from 1     logged messages only
+
+    kind     JSON body (UTF-8, at most 256 KiB)
+    ------   ------------------------------------------------------------------------------------------------------
+    event    {"channel", "type", "data": {...}} and, where they say something: "views": {audience: {...} | null},
+    live     "only": {"audiences": [...], "users": [...]}, "skip": {"user": pk | null, "tab": id | null},
+             "key": text, "version": int
+    resync   {"channel", "why"}: its publisher could not keep an event of this channel
+    void     {}: a number that was given and could not be used
+
+`data` holds what every audience may see; audience A is shown `{**data, **views[A]}`, nothing when `views[A]` is null.
+Users are named by `str(pk)`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeGuard
+
+from livepush.broker.errors import BadPayload, Malformed
+from livepush.broker.names import check_channel, check_type
+
+SCHEMA = 1
+BODY_BYTES = 256 * 1024
+DEPTH = 32
+MAX_NUMBER = 2**63 - 1
+
+Json = dict[str, Any]
+
+_PUBLISHER = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+
+
+class Kind(StrEnum):
+    """What a message is; the AMQP property `type`."""
+
+    EVENT = "event"
+    LIVE = "live"
+    RESYNC = "resync"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The identity of one sent copy of a logged message.
+
+    Attributes:
+        publisher: one publisher thread, or one outbox.
+        number: 1, 2, 3 ... of this publisher.
+        low: every number below it stands in the log before this copy.
+        sending: which opening of the publisher's channel sent it, from 1.
+    """
+
+    publisher: str
+    number: int
+    low: int
+    sending: int
+
+    @property
+    def id(self) -> str:
+        """The event id on the wire: `<publisher>-<number>`."""
+        return f"{self.publisher}-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Whom an event is meant for; a connection is meant when its audience or its user is named."""
+
+    audiences: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Who is left out: the tab if one is named (of that user, where a user is named), else all tabs of the user."""
+
+    user: str | None = None
+    tab: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened, with every audience's view of it. Names have been checked against the grammar."""
+
+    channel: str
+    type: str
+    data: Json
+    views: Mapping[str, Json | None] = field(default_factory=dict)
+    only: Only | None = None
+    skip: Skip | None = None
+    key: str | None = None
+    version: int | None = None
+
+    def view(self, audience: str) -> Json | None:
+        """What this audience is shown; None: nothing."""
+        if audience not in self.views:
+            return self.data
+        view = self.views[audience]
+        return None if view is None else {**self.data, **view}
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """A record that an event of this channel was lost at its publisher."""
+
+    channel: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it came from the broker.
+
+    Attributes:
+        kind: what it is.
+        stamp: its identity; None for `live`, which is not logged.
+        ts: when Django published it, milliseconds since 1970.
+        content: the event (`event`, `live`), the record (`resync`) or None (`void`).
+    """
+
+    kind: Kind
+    stamp: Stamp | None
+    ts: int
+    content: Event | Resync | None
+
+
+def encode_event(event: Event, default: Callable[[Any], Any] | None = None) -> bytes:
+    """The body of an event.
+
+    Args:
+        event: with checked names.
+        default: as in `json.dumps`, for values that JSON has no form for (dates, decimals).
+
+    Raises:
+        BadPayload: a value is not JSON, nested deeper than 32 or the body is over 256 KiB; it names the place.
+    """
+    body: Json = {"channel": event.channel, "type": event.type, "data": event.data}
+    if event.views:
+        body["views"] = dict(event.views)
+    if event.only is not None:
+        body["only"] = {"audiences": sorted(event.only.audiences), "users": sorted(event.only.users)}
+    if event.skip is not None:
+        body["skip"] = {"user": event.skip.user, "tab": event.skip.tab}
+    if event.key is not None:
+        body["key"] = event.key
+    if event.version is not None:
+        body["version"] = event.version
+    _find_fault("data", event.data, default)
+    for audience, view in event.views.items():
+        _find_fault(f"views[{audience!r}]", view, default)
+    try:
+        text = json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=default)
+        raw = text.encode()
+    except (TypeError, ValueError) as error:
+        raise BadPayload(f"{event.channel} {event.type}", f"not JSON: {error}") from None
+    if len(raw) > BODY_BYTES:
+        why = f"{len(raw)} bytes with all views, at most {BODY_BYTES}: publish what changed, not the whole page"
+        raise BadPayload(f"{event.channel} {event.type}", why)
+    return raw
+
+
+def encode_resync(record: Resync) -> bytes:
+    """The body of a `resync` record."""
+    return json.dumps({"channel": record.channel, "why": record.why}, separators=(",", ":")).encode()
+
+
+def headers_of(kind: Kind, ts: int, stamp: Stamp | None) -> dict[str, int]:
+    """The AMQP headers of one copy; `app_id`, `message_id` and `type` go into the properties."""
+    headers = {"v": SCHEMA, "ts": ts}
+    if stamp is not None:
+        headers["low"], headers["sending"] = stamp.low, stamp.sending
+    return headers
+
+
+def decode(
+    kind: str | None, app_id: str | None, message_id: str | None, headers: Mapping[str, Any] | None, body: bytes
+) -> Message:
+    """Reads a message as it came from the broker.
+
+    Raises:
+        Malformed: it is not livepush's, or of a schema that this version can't read.
+    """
+    headers = headers or {}
+    try:
+        known = Kind(kind or "")
+    except ValueError:
+        raise Malformed("unknown kind", _read_stamp(app_id, message_id, headers)) from None
+    stamp = None if known is Kind.LIVE else _read_stamp(app_id, message_id, headers)
+    if stamp is None and known is not Kind.LIVE:
+        raise Malformed("no usable publisher and number")
+    if headers.get("v") != SCHEMA:
+        raise Malformed("unknown schema version", stamp)
+    ts = headers.get("ts")
+    if not _is_int(ts) or not 0 <= ts <= MAX_NUMBER:
+        raise Malformed("no usable timestamp", stamp)
+    if known is Kind.VOID:
+        return Message(known, stamp, int(ts), None)
+    if len(body) > BODY_BYTES:
+        raise Malformed("body over 256 KiB", stamp)
+    try:
+        return Message(known, stamp, int(ts), _read_body(known, body))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Malformed(f"unreadable body ({type(error).__name__})", stamp) from None
+
+
+def _read_stamp(app_id: str | None, message_id: str | None, headers: Mapping[str, Any]) -> Stamp | None:
+    if not isinstance(app_id, str) or not isinstance(message_id, str):
+        return None
+    low, sending = headers.get("low"), headers.get("sending")
+    if (
+        not _PUBLISHER.fullmatch(app_id)
+        or not _NUMBER.fullmatch(message_id)
+        or not _is_int(low)
+        or not _is_int(sending)
+    ):
+        return None
+    number = int(message_id)
+    if number > MAX_NUMBER or not 1 <= low <= number or not 1 <= sending <= MAX_NUMBER:
+        return None
+    return Stamp(app_id, number, int(low), int(sending))
+
+
+def _read_body(kind: Kind, raw: bytes) -> Event | Resync:
+    body = json.loads(raw.decode())
+    if kind is Kind.RESYNC:
+        return Resync(check_channel(body["channel"]), _text(body["why"]))
+    data, views = _object(body["data"]), body.get("views") or {}
+    only, skip, key, version = body.get("only"), body.get("skip"), body.get("key"), body.get("version")
+    return Event(
+        check_channel(body["channel"]),
+        check_type(body["type"]),
+        data,
+        {_text(name): None if view is None else _object(view) for name, view in views.items()},
+        None if only is None else Only(frozenset(map(_text, only["audiences"])), frozenset(map(_text, only["users"]))),
+        None if skip is None else Skip(_optional_text(skip["user"]), _optional_text(skip["tab"])),
+        _optional_text(key),
+        None if version is None else _integer(version),
+    )
+
+
+def _object(value: Any) -> Json:
+    if not isinstance(value, dict):
+        raise TypeError("an object")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text")
+    return value
+
+
+def _optional_text(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _integer(value: Any) -> int:
+    if not _is_int(value):
+        raise TypeError("an integer")
+    return int(value)
+
+
+def _is_int(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _find_fault(place: str, value: Any, default: Callable[[Any], Any] | None, depth: int = 1) -> None:
+    """Walks a value as `json.dumps` would, to name the place of what JSON, or a browser, can't take."""
+    if depth > DEPTH:
+        raise BadPayload(place, f"nested deeper than {DEPTH}")
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise BadPayload(place, "holds a lone surrogate, which is no text; clean it before publishing")
+    elif isinstance(value, float):
+        if value - value != 0:
+            raise BadPayload(place, f"{value} is not JSON; publish None or a text instead")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise BadPayload(place, f"the key {key!r} is not a str")
+            _find_fault(f"{place}[{key!r}]", key, None, depth)
+            _find_fault(f"{place}[{key!r}]", item, default, depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _find_fault(f"{place}[{index}]", item, default, depth + 1)
+    elif value is not None and not isinstance(value, bool | int):
+        if default is None:
+            raise BadPayload(place, f"{type(value).__name__} is not JSON; publish plain values, such as its pk")
+        try:
+            replacement = default(value)
+        except TypeError:
+            why = f"{type(value).__name__} is not JSON; publish plain values, such as its pk"
+            raise BadPayload(place, why) from None
+        _find_fault(place, replacement, default, depth)

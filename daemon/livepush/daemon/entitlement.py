@@ -1,0 +1,116 @@
+"""Who may hear what: the declared channels and a user's permissions, as plain immutable values.
+
+`identity` makes them out of Django; everything else in the daemon sees only these, so that a decision is a look-up and
+never a query.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from livepush.broker.names import ChannelPattern, personal_channel
+
+PERSONAL = "self"
+"""The audience of a user's own channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A user's identity and entitlement at one moment.
+
+    Attributes:
+        user: `str(pk)`, or None for an anonymous visitor.
+        wire_user: the primary key as the browser sees it: an int stays one, anything else is a text.
+        session_key: None where the session engine has no key of its own (signed cookies) or nobody is logged in.
+        auth_hash: the session's hash of the password, to see a change of it.
+        permissions: the *declared* permissions for which `has_perm` is true; shared between equal snapshots.
+        is_superuser: Django's flag.
+        admitted: whether audiences without a permission hold this visitor: any logged-in user does, an anonymous one
+            where `LIVEPUSH_ANONYMOUS` says so.
+    """
+
+    user: str | None
+    wire_user: int | str | None
+    session_key: str | None
+    auth_hash: str | None
+    permissions: frozenset[str]
+    is_superuser: bool
+    admitted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceRule:
+    """One audience of a channel: its name, and the permission that makes a user part of it (None: anybody admitted)."""
+
+    name: str
+    permission: str | None
+
+    def holds(self, snapshot: Snapshot) -> bool:
+        """Whether this user is in it."""
+        return snapshot.admitted if self.permission is None else self.permission in snapshot.permissions
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRule:
+    """A declared channel, or a pattern of channels.
+
+    Attributes:
+        pattern: the declared name.
+        audiences: in order of declaration; a user listens as the first one that holds him.
+        auto: subscribed at connect without the client's asking (plain names only).
+        guarded: the declaration has an object-level rule (`Channel.allows`) that must be asked at each subscription.
+    """
+
+    pattern: ChannelPattern
+    audiences: tuple[AudienceRule, ...]
+    auto: bool = False
+    guarded: bool = False
+
+    def audience_of(self, snapshot: Snapshot) -> str | None:
+        """The audience that this user listens as; None: he may not."""
+        for audience in self.audiences:
+            if audience.holds(snapshot):
+                return audience.name
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A user may listen to a channel, as this audience; `guard` must be asked first where it is not None."""
+
+    channel: str
+    audience: str
+    guard: ChannelRule | None = None
+
+
+class Directory:
+    """All declared channels."""
+
+    def __init__(self, rules: tuple[ChannelRule, ...]) -> None:
+        self.rules = rules
+        self._plain = {rule.pattern.text: rule for rule in rules if rule.pattern.plain}
+        self._patterns = tuple(rule for rule in rules if not rule.pattern.plain)
+
+    def rule_for(self, channel: str) -> ChannelRule | None:
+        """The declaration of this channel; plain names come before patterns, patterns in order of declaration."""
+        rule = self._plain.get(channel)
+        if rule is None:
+            rule = next((rule for rule in self._patterns if rule.pattern.match(channel) is not None), None)
+        return rule
+
+    def grant(self, snapshot: Snapshot, channel: str) -> Grant | None:
+        """What this user may have of a channel; None: nothing, or there is no such channel."""
+        if snapshot.user is not None and channel == personal_channel(snapshot.user):
+            return Grant(channel, PERSONAL)
+        rule = self.rule_for(channel)
+        audience = None if rule is None else rule.audience_of(snapshot)
+        if rule is None or audience is None:
+            return None
+        return Grant(channel, audience, rule if rule.guarded else None)
+
+    def declared(self, snapshot: Snapshot) -> tuple[Grant, ...]:
+        """The user's own channel and all `auto` channels that he may have."""
+        names = [rule.pattern.text for rule in self.rules if rule.auto and rule.pattern.plain]
+        if snapshot.user is not None:
+            names.insert(0, personal_channel(snapshot.user))
+        return tuple(grant for name in names if (grant := self.grant(snapshot, name)) is not None)

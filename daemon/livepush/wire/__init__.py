@@ -1,0 +1,1 @@
+"""Sans-I/O codecs of the browser protocols: bytes in, messages out, and back. No Twisted, no clock."""

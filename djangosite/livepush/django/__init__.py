@@ -1,0 +1,1 @@
+"""The Django side of livepush: declare channels, publish what happened."""

@@ -1,0 +1,15 @@
+"""The tests of livepush, run by `trial tests`.
+
+Django is set up here, once, before any test module is imported: an in-memory database for `DjangoCase`, temporary
+files for what needs threads and processes (`CommittedCase`); see `tests.cases`.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+import django
+
+django.setup()
