@@ -1,0 +1,38 @@
+"""Errors of the daemon: one class per thing that a caller can act on, data as attributes."""
+
+from __future__ import annotations
+
+
+class Busy(Exception):
+    """More identifications are waiting than the pool's queue holds; nothing was started. The client tries again."""
+
+
+class IdentityUnavailable(Exception):
+    """Who the user is could not be found out, because the database failed. The client tries again.
+
+    Attributes:
+        cause: the class of the database's error; never its text, which may hold a query or an address.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"the database could not tell who this is ({cause})")
+        self.cause = cause
+
+
+class BadOption(ValueError):
+    """A command line option, or the setting behind it, that the daemon can't start with.
+
+    Attributes:
+        option: as it is written on the command line (`--listen`), or the setting's name.
+        value: what was given; a caller that can't show it (a password) passes what may be shown.
+        remedy: what is wrong with it, and what is right.
+    """
+
+    def __init__(self, option: str, value: object, remedy: str) -> None:
+        super().__init__(f"{option} {_shown(value)}: {remedy}")
+        self.option, self.value, self.remedy = option, value, remedy
+
+
+def _shown(value: object) -> str:
+    text = str(value) if isinstance(value, int | float) else repr(value)
+    return text if len(text) <= 200 else f"{text[:160]}... ({len(text)} characters)"

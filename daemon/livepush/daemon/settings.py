@@ -1,0 +1,108 @@
+"""What the daemon is told at its start: the bounds of a connection, and the process's own settings.
+
+Command line options and `LIVEPUSH_*` settings only build these; nothing else in the daemon reads either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+MAX_CONNECTIONS = 1_000_000
+"""More than this one process can't hold, so more is a slip of the keyboard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one process and of each of its connections.
+
+    Attributes:
+        connections: open connections of the process; over it a handshake is answered 503.
+        message_bytes: one message of a client; over it the connection is closed.
+        message_depth: nesting of a client's JSON.
+        outbound_bytes: what may wait for one slow client; over it the connection is closed with 4002.
+        subscriptions: channels of one connection, its own and the declared ones included.
+        hello_seconds: how long a `livepush.v1` client may take to say `hello`; then 4408.
+        heartbeat_seconds: between two signs of life that a client is sent.
+        retry_ms: the least and the most that a client should wait before it comes back, milliseconds.
+    """
+
+    connections: int = 10_000
+    message_bytes: int = 65_536
+    message_depth: int = 32
+    outbound_bytes: int = 2**20
+    subscriptions: int = 100
+    hello_seconds: float = 10.0
+    heartbeat_seconds: float = 25.0
+    retry_ms: tuple[int, int] = (500, 20_000)
+
+    def __post_init__(self) -> None:
+        _whole(self, "connections", 1, MAX_CONNECTIONS)
+        _whole(self, "message_bytes", 256, 16 * 2**20)
+        _whole(self, "message_depth", 4, 256)
+        _whole(self, "outbound_bytes", 4_096, 2**30)
+        _whole(self, "subscriptions", 1, 100_000)
+        _seconds(self, "hello_seconds", 0.1, 3_600)
+        _seconds(self, "heartbeat_seconds", 0.1, 3_600)
+        pair = self.retry_ms
+        numbers = isinstance(pair, tuple) and len(pair) == 2 and all(type(number) is int for number in pair)
+        if not numbers or not 1 <= pair[0] <= pair[1] <= 3_600_000:
+            raise ValueError(
+                f"Limits.retry_ms {pair!r}: must be two whole numbers (least, most), milliseconds, "
+                "1 to 3600000, least first, such as (500, 20000)"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One daemon process.
+
+    Attributes:
+        listen: endpoint descriptions in Twisted's form, such as `tcp:8989:interface=127.0.0.1`; at least one.
+        limits: the bounds of its connections.
+        status_token: who shows it as a bearer token may read `/healthz` and `/readyz` from anywhere; None: nobody.
+        stop_seconds: the whole time that an orderly end may take, whatever hangs.
+        instance: names this process among the others of this machine, in the broker's list of queues.
+    """
+
+    listen: tuple[str, ...] = ("tcp:8989:interface=127.0.0.1",)
+    limits: Limits = Limits()
+    status_token: str | None = field(default=None, repr=False)
+    stop_seconds: float = 4.5
+    instance: str = "1"
+
+    def __post_init__(self) -> None:
+        if not self.listen or not all(isinstance(text, str) and text for text in self.listen):
+            raise ValueError(
+                f"Settings.listen {self.listen!r}: must name at least one endpoint, "
+                "such as 'tcp:8989:interface=127.0.0.1'"
+            )
+        if self.status_token is not None and not (len(self.status_token) >= 16 and self.status_token.isascii()):
+            raise ValueError(
+                "Settings.status_token (not shown): must be at least 16 ASCII characters, "
+                "such as the output of `openssl rand -hex 16`, or None"
+            )
+        _seconds(self, "stop_seconds", 0.1, 60)
+        if not self.instance or not all(char.isalnum() or char in "-_" for char in self.instance):
+            raise ValueError(f"Settings.instance {self.instance!r}: must be letters, digits, - and _")
+
+
+def _whole(settings: object, name: str, least: int, most: int) -> None:
+    value = getattr(settings, name)
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(
+            f"{type(settings).__name__}.{name} {value!r}: must be a whole number from {least} to {most}, "
+            f"such as {_default(settings, name)}"
+        )
+
+
+def _seconds(settings: object, name: str, least: float, most: float) -> None:
+    value = getattr(settings, name)
+    if type(value) not in (int, float) or not least <= value <= most:  # NaN compares false
+        raise ValueError(
+            f"{type(settings).__name__}.{name} {value!r}: must be seconds from {least} to {most}, "
+            f"such as {_default(settings, name)}"
+        )
+
+
+def _default(settings: object, name: str) -> object:
+    return next(each.default for each in fields(settings) if each.name == name)  # type: ignore[arg-type]
