@@ -15,7 +15,7 @@
     event    {"channel", "type", "data": {...}} and, where they say something: "views": {audience: {...} | null},
     live     "only": {"audiences": [...], "users": [...]}, "skip": {"user": pk | null, "tab": id | null},
              "key": text, "version": int
-    resync   {"channel", "why"}: its publisher could not keep an event of this channel
+    resync   {"channel", "why"}: its publisher could not keep an event of this channel; null: of too many to name
     void     {}: a number that was given and could not be used
 
 `data` holds what every audience may see; audience A is shown `{**data, **views[A]}`, nothing when `views[A]` is null.
@@ -115,9 +115,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Resync:
-    """A record that an event of this channel was lost at its publisher."""
+    """A record that an event of this channel was lost at its publisher; None: of more channels than it could name."""
 
-    channel: str
+    channel: str | None
     why: str
 
 
@@ -237,7 +237,8 @@ def _read_stamp(app_id: str | None, message_id: str | None, headers: Mapping[str
 def _read_body(kind: Kind, raw: bytes) -> Event | Resync:
     body = json.loads(raw.decode())
     if kind is Kind.RESYNC:
-        return Resync(check_channel(body["channel"]), _text(body["why"]))
+        channel = body["channel"]
+        return Resync(None if channel is None else check_channel(channel), _text(body["why"]))
     data, views = _object(body["data"]), body.get("views") or {}
     only, skip, key, version = body.get("only"), body.get("skip"), body.get("key"), body.get("version")
     return Event(

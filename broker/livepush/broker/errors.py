@@ -69,7 +69,7 @@ class Refused(PublishError):
 
 
 class Expired(PublishError):
-    """A `live` message that found no broker within 2 s."""
+    """A `live` message that found no broker within 2 s, or whose broker went before the confirm: it is sent once."""
 
 
 class PublisherClosed(PublishError):

@@ -50,9 +50,9 @@ def event_key(channel: str, type: str) -> str:  # noqa: A002 - the word of the p
     return f"event.{channel}.{type}"
 
 
-def resync_key(channel: str) -> str:
-    """Routing key of a publisher's own `resync` record for a channel."""
-    return f"event.{channel}.livepush.resync"
+def resync_key(channel: str | None) -> str:
+    """Routing key of a publisher's own `resync` record for a channel; None: for all channels."""
+    return "event.livepush.resync" if channel is None else f"event.{channel}.livepush.resync"
 
 
 def live_key(channel: str, type: str) -> str:  # noqa: A002
