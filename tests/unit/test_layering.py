@@ -139,8 +139,8 @@ def size(module: Module) -> Iterator[str]:
 def documented(module: Module) -> Iterator[str]:
     """A module says what it is."""
     private = any(part.startswith("_") for part in module.name.split(".")) or "/migrations/" in module.path
-    empty_tests = module.within("tests") and not module.tree.body
-    if not (private or empty_tests or _doc(module)):
+    empty = module.path.endswith("__init__.py") and not module.tree.body
+    if not (private or empty or _doc(module)):
         yield "no docstring"
 
 
@@ -241,7 +241,7 @@ class RuleTests(SynchronousTestCase):
         self.assert_faults(size, "livepush.x", "'''A noun.'''\n" + "x = 1\n" * 399, 0)
 
     def test_documented(self) -> None:
-        """A module without a docstring is found; an empty package of tests needs none."""
+        """A module without a docstring is found; an empty `__init__.py` needs none."""
         self.assert_faults(documented, "livepush.x", "", 1)
         self.assert_faults(documented, "tests.unit.x", "x = 1", 1)
         self.assert_faults(documented, "tests.unit", "", 0, "tests/unit/__init__.py")
