@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeGuard
 
+from livepush.broker import strictjson
 from livepush.broker.errors import BadPayload, Malformed
 from livepush.broker.names import check_channel, check_type
 
@@ -235,7 +236,7 @@ def _read_stamp(app_id: str | None, message_id: str | None, headers: Mapping[str
 
 
 def _read_body(kind: Kind, raw: bytes) -> Event | Resync:
-    body = json.loads(raw.decode())
+    body = strictjson.loads(raw, DEPTH + 4)
     if kind is Kind.RESYNC:
         channel = body["channel"]
         return Resync(None if channel is None else check_channel(channel), _text(body["why"]))
@@ -306,4 +307,6 @@ def _find_fault(place: str, value: Any, default: Callable[[Any], Any] | None, de
         except TypeError:
             why = f"{type(value).__name__} is not JSON; publish plain values, such as its pk"
             raise BadPayload(place, why) from None
+        except ValueError as error:  # Django's encoder on a time with a time zone
+            raise BadPayload(place, f"{type(value).__name__} is not JSON: {error}") from None
         _find_fault(place, replacement, default, depth)
