@@ -1,0 +1,923 @@
+/* livepush.js: the page's side of livepush.
+ *
+ * A classic script without dependencies: `globalThis.livepush`. It does three things.
+ *
+ * 1. It keeps one WebSocket to the daemon (subprotocol livepush.v1) and hands events to the page's callbacks.
+ *    It comes back by itself after every loss but a close code 44xx, which says that coming back would not help.
+ * 2. It says when the page has to load its state again (`onResync`), spread over time, so that ten thousand pages that
+ *    lost the same server do not all ask the site in the same second.
+ * 3. It marks requests to the page's own origin with the id of this tab (header X-Livepush-Tab, form field
+ *    livepush_tab), so that the one who acts gets the answer to his request and not the push as well.
+ *
+ * Every table here has a bound: CHANNELS names, SEEN publishers. Requests to the server are not queued: the wanted state
+ * of each channel is compared with the granted one, and what differs is asked for, SENDS a second.
+ */
+(function (root) {
+  "use strict";
+
+  // A page that gets this file twice (by a script tag and through livepush.mjs) keeps the first one's connection. An
+  // element with id="livepush" is a property of the window too, and is not it.
+  if (root.livepush && typeof root.livepush.onResync === "function") return;
+
+  const document = root.document;
+  const navigator = root.navigator;
+  const location = root.location;
+
+  const SUBPROTOCOL = "livepush.v1";
+  const CONFIG_ID = "livepush-config";
+  const DEFAULTS = { url: null, port: 8989, path: "/livepush/ws", retry: [500, 20000], heartbeat: 25 };
+  const CHANNELS = 1000; // different channels a page may name; the server allows far fewer
+  const SEEN = 4096; // (channel, publisher) pairs remembered; the least recently heard is forgotten first
+  const BURST = 30; // requests at once; the server takes 40
+  const SENDS = 15; // and a second; the server takes 20
+  const DEADLINE = 20000; // ms from the start of an attempt to `welcome`
+  const STABLE = 5000; // ms a connection has to live before the next loss counts as the first
+  const GAP = 1000; // ms between two attempts that an event of the browser caused
+  const LATE = 2000; // a timer so many ms late: the page was frozen, messages may wait behind it
+  const ALONE = 4; // failed attempts after which a loss is no longer thought to be this browser's own
+  const GRACE = 3000; // and so long they get to be read
+  const NAME = /^[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*$/;
+
+  // ---------------------------------------------------------------------------------------------- the page's callbacks
+
+  function fail(what, error) {
+    root.console.error("livepush: " + what + " threw", error);
+    if (typeof root.reportError === "function") root.reportError(error);
+  }
+
+  function call(what, callback, args) {
+    try {
+      callback.apply(undefined, args);
+    } catch (error) {
+      fail(what, error);
+    }
+  }
+
+  /** Callbacks of one kind: `add` returns what removes it again, `tell` calls all that are there at this moment. */
+  function Callbacks(what) {
+    const entries = new Set();
+    return {
+      add(callback, filter) {
+        mustCall(what, callback);
+        const entry = { callback, filter };
+        entries.add(entry);
+        return () => void entries.delete(entry);
+      },
+      tell(args, key) {
+        let told = 0;
+        for (const entry of Array.from(entries)) {
+          if (entry.filter !== undefined && entry.filter !== key) continue;
+          if (!entries.has(entry)) continue; // removed by the one before it
+          told += 1;
+          call("a callback of " + what, entry.callback, args);
+        }
+        return told;
+      },
+    };
+  }
+
+  function mustCall(what, callback) {
+    if (typeof callback !== "function") throw new TypeError("livepush." + what + ": the callback must be a function");
+  }
+
+  function mustName(what, name) {
+    if (typeof name === "string" && name.length <= 180 && NAME.test(name)) return;
+    throw new TypeError("livepush: " + what + " " + String(name) + " must be words of A-Z a-z 0-9 _ - joined by dots");
+  }
+
+  const statusCallbacks = Callbacks("onStatus");
+  const resyncCallbacks = Callbacks("onResync");
+  const accessCallbacks = Callbacks("onAccess");
+  const errorCallbacks = Callbacks("onError");
+
+  function complain(code, message, channel, retry) {
+    const told = errorCallbacks.tell([{ code, message, channel: channel || null, retry: Boolean(retry) }]);
+    if (!told) root.console.warn("livepush: " + code + (channel ? " (" + channel + ")" : "") + ": " + message);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- the tab
+
+  // The id has to survive a form post with its redirect, and must not be shared with a duplicate of the tab, which gets
+  // a copy of sessionStorage. So it stands there only between the end of one page and the start of the next.
+  const TAB_KEY = root === root.top ? "livepush.tab" : "livepush.tab.frame";
+  const TAB_AGE = 60000;
+
+  function randomId() {
+    const bytes = new Uint8Array(12);
+    if (root.crypto && root.crypto.getRandomValues) root.crypto.getRandomValues(bytes);
+    else for (let i = 0; i < bytes.length; i += 1) bytes[i] = Math.floor(Math.random() * 256);
+    let text = "";
+    for (const byte of bytes) text += (byte + 256).toString(16).slice(1);
+    return text;
+  }
+
+  function takeTab() {
+    let kept = null;
+    try {
+      kept = root.sessionStorage.getItem(TAB_KEY);
+      root.sessionStorage.removeItem(TAB_KEY);
+    } catch (error) {
+      return null; // storage is switched off for this site: an id per page then
+    }
+    const found = /^([0-9a-f]{24}) ([0-9]+)$/.exec(kept || "");
+    return found && Math.abs(Date.now() - Number(found[2])) < TAB_AGE ? found[1] : null;
+  }
+
+  function leaveTab() {
+    try {
+      root.sessionStorage.setItem(TAB_KEY, tab + " " + Date.now());
+    } catch (error) {
+      // Off or full: the next page has another id, so it may get a push of what this one did.
+    }
+  }
+
+  const tab = takeTab() || randomId();
+
+  // ------------------------------------------------------------------------------------------------- marking requests
+
+  // Only to the page's own origin, and not GET and HEAD: those change nothing, and a header of our own would turn the
+  // redirect of a download to another host into a preflight that the host refuses.
+  function isMarked(method, url) {
+    if (!location.origin || location.origin === "null") return false;
+    if (/^(?:GET|HEAD|OPTIONS|TRACE|CONNECT)$/i.test(method)) return false;
+    return new URL(url, document.baseURI).origin === location.origin;
+  }
+
+  function isRequest(value) {
+    return Object.prototype.toString.call(value) === "[object Request]";
+  }
+
+  function isPlain(value) {
+    const parent = Object.getPrototypeOf(value);
+    return parent === null || Object.getPrototypeOf(parent) === null;
+  }
+
+  function markedInit(input, init) {
+    const options = init === undefined || init === null ? {} : init;
+    if (typeof options !== "object" || !isPlain(options)) return init; // unmarked is better than changed
+    const request = isRequest(input) ? input : null;
+    const method = options.method || (request ? request.method : "GET");
+    if (!isMarked(String(method), request ? request.url : String(input))) return init;
+    const headers = new root.Headers(options.headers || (request ? request.headers : undefined));
+    if (headers.has("X-Livepush-Tab")) return init;
+    headers.set("X-Livepush-Tab", tab);
+    return Object.assign({}, options, { headers });
+  }
+
+  function markFetch() {
+    const native = root.fetch;
+    if (typeof native !== "function") return;
+    root.fetch = function fetch(input, init) {
+      let marked = init;
+      try {
+        marked = markedInit(input, init);
+      } catch (error) {
+        // A bad URL or header: fetch itself says so, in its own words.
+      }
+      return native.call(root, input, marked);
+    };
+  }
+
+  function markXHR() {
+    if (typeof root.XMLHttpRequest !== "function") return;
+    const prototype = root.XMLHttpRequest.prototype;
+    const open = prototype.open;
+    const send = prototype.send;
+    const setRequestHeader = prototype.setRequestHeader;
+    const wanted = new WeakSet();
+    prototype.open = function (method, url) {
+      wanted.delete(this);
+      const result = open.apply(this, arguments);
+      try {
+        if (isMarked(String(method), String(url))) wanted.add(this);
+      } catch (error) {
+        // As above.
+      }
+      return result;
+    };
+    prototype.setRequestHeader = function (name) {
+      if (String(name).toLowerCase() === "x-livepush-tab") wanted.delete(this);
+      return setRequestHeader.apply(this, arguments);
+    };
+    prototype.send = function () {
+      if (wanted.has(this)) {
+        wanted.delete(this);
+        try {
+          setRequestHeader.call(this, "X-Livepush-Tab", tab);
+        } catch (error) {
+          // Sent twice, not opened: send() says so.
+        }
+      }
+      return send.apply(this, arguments);
+    };
+  }
+
+  // `formdata` is fired where the browser collects a form's fields: after `submit`, inside form.submit(), and also for
+  // a script's `new FormData(form)`, which may go anywhere and is left alone.
+  function markForms() {
+    const prototype = root.HTMLFormElement && root.HTMLFormElement.prototype;
+    if (!prototype) return;
+    const attribute = (element, name) => root.Element.prototype.getAttribute.call(element, name);
+    let submission = null; // the latest submit event
+    let direct = null; // the form whose submit() runs
+
+    root.addEventListener("submit", (event) => void (submission = event), true);
+
+    const submit = prototype.submit;
+    prototype.submit = function () {
+      direct = this;
+      try {
+        return submit.apply(this, arguments);
+      } finally {
+        direct = null;
+      }
+    };
+
+    root.addEventListener(
+      "formdata",
+      (event) => {
+        const form = event.target;
+        let submitter = null;
+        if (form === direct) {
+          direct = null;
+        } else {
+          // Its dispatch is over and nobody has prevented it: this is the browser, not a handler's own FormData.
+          const sent = submission && submission.target === form && submission.eventPhase === 0;
+          if (!sent || submission.defaultPrevented) return;
+          submitter = submission.submitter || null;
+          submission = null;
+        }
+        const own = (name) => (submitter ? attribute(submitter, "form" + name) : null);
+        const method = own("method") || attribute(form, "method") || "get";
+        const action = own("action") || attribute(form, "action") || location.href;
+        try {
+          if (/^post$/i.test(method) && isMarked(method, action)) event.formData.set("livepush_tab", tab);
+        } catch (error) {
+          // An action that is no URL: the browser goes nowhere either.
+        }
+      },
+      true
+    );
+  }
+
+  // ----------------------------------------------------------------------------------------------------- configuration
+
+  let settings = Object.assign({}, DEFAULTS);
+
+  function isPair(retry) {
+    return Array.isArray(retry) && retry.length === 2 && retry[0] >= 1 && retry[1] >= retry[0] && retry[1] < 1e9;
+  }
+
+  function configure(options) {
+    const merged = Object.assign({}, settings);
+    for (const name of Object.keys(DEFAULTS)) {
+      if (options && options[name] !== undefined && options[name] !== null) merged[name] = options[name];
+    }
+    if (!isPair(merged.retry)) {
+      throw new TypeError("livepush: retry must be [least, most], milliseconds, such as [500, 20000]");
+    }
+    if (!(Number(merged.heartbeat) > 0)) throw new TypeError("livepush: heartbeat must be seconds, such as 25");
+    address(merged);
+    settings = merged;
+  }
+
+  /** Where the daemon is. Without `url`: the page's host and the port of the settings. */
+  function address(from) {
+    const secure = location.protocol === "https:";
+    const base = (secure ? "wss://" : "ws://") + location.hostname + ":" + from.port + from.path;
+    let url;
+    try {
+      url = !from.url ? new URL(base) : new URL(from.url, location.href);
+    } catch (error) {
+      throw new TypeError("livepush: " + (from.url || base) + " is no URL, such as wss://host/path");
+    }
+    if (url.protocol === "http:" || url.protocol === "https:") {
+      url = new URL(url.href.replace(/^http/, "ws"));
+    }
+    if (url.protocol !== "ws:" && url.protocol !== "wss:") {
+      throw new TypeError("livepush: " + url.href + " must begin with ws:// or wss://");
+    }
+    url.hash = "";
+    return url;
+  }
+
+  function onPage() {
+    const element = document.getElementById(CONFIG_ID);
+    return element ? JSON.parse(element.textContent) : null;
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- channels
+
+  // name -> {name, handlers, audience: null while not granted, told: the audience that onAccess knows, declared: the
+  // server gives it unasked, asked: a request is under way, refused: asking again would change nothing}
+  const channels = new Map();
+  const asked = new Map(); // request number -> {channel, op}
+  const unsettled = new Set(); // channels to look at when there is a send to spare
+  let requests = 0;
+  let tokens = BURST;
+  let filled = 0;
+  let pumpTimer = null;
+
+  function record(name) {
+    let found = channels.get(name);
+    if (!found) {
+      if (channels.size >= CHANNELS) throw new RangeError("livepush: more than " + CHANNELS + " channels on one page");
+      found = { name, handlers: new Set(), audience: null, told: null, declared: false, asked: false, refused: false };
+      channels.set(name, found);
+    }
+    return found;
+  }
+
+  function settle(channel) {
+    unsettled.add(channel);
+    pump();
+  }
+
+  function pump() {
+    root.clearTimeout(pumpTimer);
+    pumpTimer = null;
+    if (state !== "online") return; // the next welcome looks at all of them
+    const now = Date.now();
+    tokens = Math.min(BURST, tokens + (Math.max(0, now - filled) * SENDS) / 1000);
+    filled = now;
+    for (const channel of Array.from(unsettled)) {
+      const op = difference(channel);
+      if (op !== null && tokens < 1) {
+        pumpTimer = root.setTimeout(pump, 1000 / SENDS);
+        return;
+      }
+      unsettled.delete(channel);
+      if (op === null) {
+        forget(channel);
+      } else {
+        tokens -= 1;
+        requests += 1;
+        channel.asked = true;
+        asked.set(requests, { channel, op });
+        send({ op, n: requests, channel: channel.name });
+      }
+    }
+  }
+
+  function difference(channel) {
+    if (channel.asked) return null;
+    const wanted = channel.handlers.size > 0;
+    if (wanted && channel.audience === null && !channel.refused) return "subscribe";
+    if (!wanted && channel.audience !== null && !channel.declared) return "unsubscribe";
+    return null;
+  }
+
+  function forget(channel) {
+    if (channel.handlers.size || channel.audience !== null || channel.declared || channel.asked) return;
+    if (channels.get(channel.name) === channel) channels.delete(channel.name);
+  }
+
+  function grant(channel, audience) {
+    channel.refused = false;
+    channel.audience = audience;
+    if (channel.told === audience) return;
+    channel.told = audience;
+    accessCallbacks.tell([channel.name, audience, null]);
+  }
+
+  function withdraw(channel, why) {
+    channel.audience = null;
+    channel.refused = true; // until `back`, the next connection, or the next on()
+    if (channel.told === null) return;
+    channel.told = null;
+    accessCallbacks.tell([channel.name, null, why]);
+  }
+
+  function answered(message) {
+    const request = asked.get(message.n);
+    if (!request) return null;
+    asked.delete(message.n);
+    request.channel.asked = false;
+    return request;
+  }
+
+  function ok(message) {
+    const request = answered(message);
+    if (!request) return;
+    if (request.op === "subscribe") {
+      grant(request.channel, typeof message.audience === "string" ? message.audience : "");
+      if (message.resync) resync(request.channel.name, message.resync, spread());
+    } else {
+      request.channel.audience = request.channel.told = null;
+    }
+    settle(request.channel);
+  }
+
+  function refused(message) {
+    const request = answered(message);
+    const channel = request ? request.channel : null;
+    if (channel) {
+      if (request.op === "unsubscribe") channel.audience = channel.told = null;
+      else withdraw(channel, String(message.code));
+      if (message.retry && channel.refused) {
+        const delay = settings.retry[0] + Math.random() * (settings.retry[1] - settings.retry[0]);
+        root.setTimeout(() => {
+          channel.refused = false;
+          settle(channel);
+        }, delay);
+      }
+      settle(channel);
+    }
+    complain(String(message.code), String(message.message), channel ? channel.name : message.channel, message.retry);
+  }
+
+  function gone(message) {
+    const channel = channels.get(message.channel);
+    if (!channel || channel.audience === null) return;
+    const due = reloads.get(channel.name);
+    if (due) root.clearTimeout(due.timer);
+    reloads.delete(channel.name);
+    withdraw(channel, String(message.why || ""));
+  }
+
+  function back(message) {
+    if (typeof message.channel !== "string" || typeof message.audience !== "string") return;
+    const channel = record(message.channel);
+    grant(channel, message.audience);
+    // Each process looks its users up a few at a time, so these come spread already.
+    resync(channel.name, "back", 0);
+    settle(channel);
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ events
+
+  const seen = new Map(); // channel and publisher -> highest number handed on
+
+  function isNew(channel, id) {
+    const dash = id.lastIndexOf("-");
+    const number = Number(id.slice(dash + 1));
+    if (dash < 1 || !(number >= 1)) return true; // not ours to judge
+    const key = channel + " " + id.slice(0, dash);
+    const highest = seen.get(key);
+    if (highest !== undefined && number <= highest) return false;
+    seen.delete(key); // so that the map stands in order of last use
+    seen.set(key, number);
+    if (seen.size > SEEN) seen.delete(seen.keys().next().value);
+    return true;
+  }
+
+  function dispatch(message) {
+    const channel = channels.get(message.channel);
+    if (!channel || (typeof message.id === "string" && !isNew(message.channel, message.id))) return;
+    const event = {
+      channel: message.channel,
+      type: message.type,
+      id: typeof message.id === "string" ? message.id : null,
+      ts: typeof message.ts === "number" ? message.ts : null,
+    };
+    for (const handler of Array.from(channel.handlers)) {
+      if (handler.type !== "*" && handler.type !== message.type) continue;
+      if (!channel.handlers.has(handler)) continue;
+      call("a callback for " + event.channel + " " + event.type, handler.callback, [message.data, event]);
+    }
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- reloads
+
+  // channel -> {why, timer: null when it is due but there is no connection}
+  const reloads = new Map();
+  let warned = false;
+
+  /** One reload of a channel, in `delay` ms at most; one that is on its way already stands for it. */
+  function resync(name, why, delay) {
+    const due = reloads.get(name);
+    if (due && due.timer !== null && delay > 0) return;
+    if (due) root.clearTimeout(due.timer);
+    if (delay > 0) {
+      reloads.set(name, { why, timer: root.setTimeout(() => reload(name), delay) });
+    } else {
+      reloads.set(name, { why, timer: null });
+      reload(name);
+    }
+  }
+
+  function reload(name) {
+    const due = reloads.get(name);
+    if (!due) return;
+    due.timer = null;
+    if (state !== "online") return; // after the next welcome
+    reloads.delete(name);
+    if (resyncCallbacks.tell([name, due.why], name) || warned) return;
+    const channel = channels.get(name);
+    if (!channel || !channel.handlers.size) return;
+    warned = true;
+    root.console.warn("livepush: events of " + name + " may be missing, and this page has no onResync callback");
+  }
+
+  function reloadNow() {
+    for (const [name, due] of Array.from(reloads)) {
+      root.clearTimeout(due.timer);
+      reload(name);
+    }
+  }
+
+  /** A delay for a reload that every page of a server may be told at once. */
+  function spread() {
+    return Math.random() * settings.retry[1];
+  }
+
+  /**
+   * A delay for the reloads after coming back.
+   *
+   * What only this browser met (it was offline, slept, was too slow) is over within four times the least retry: nobody
+   * else comes at the same time. What the server did, everybody met: then the wait for the connection and the wait for
+   * the reload together fill the greatest retry, so that a page which came back after a long outage, at a random
+   * moment of it, need not wait much longer. A page taken back out of the browser's cache reloads at once.
+   */
+  function spreadAfter(outage) {
+    if (outage.cause === "restored") return 0;
+    if (outage.cause === "alone") return Math.random() * Math.min(settings.retry[1], 4 * settings.retry[0]);
+    return Math.random() * Math.max(settings.retry[0], settings.retry[1] - outage.waited);
+  }
+
+  // ---------------------------------------------------------------------------------------------------- the connection
+
+  // idle -> connecting -> online -> waiting -> connecting ...; offline: waiting for the browser's network; closed: the
+  // server (44xx) or the page said so; connect() begins again.
+  let state = "idle";
+  let status = Object.freeze({ state });
+  let socket = null;
+  let timer = null; // the next attempt, or this attempt's deadline
+  let watchTimer = null;
+  let stableTimer = null;
+  let failures = 0;
+  let attempted = -GAP;
+  let received = 0;
+  let offlineSince = null;
+  let outage = null; // {cause: "shared" | "alone" | "restored", waited: bound of the last wait}: what reloads follow
+
+  function become(next, details) {
+    state = next;
+    status = Object.freeze(Object.assign({ state: next }, details));
+    statusCallbacks.tell([status]);
+  }
+
+  function send(message) {
+    if (socket && socket.readyState === 1) socket.send(JSON.stringify(message));
+  }
+
+  function isLoopback() {
+    return /^(?:localhost|.*\.localhost|127\.[0-9.]+|\[::1\])$/.test(address(settings).hostname);
+  }
+
+  /** A laptop without any network still reaches a daemon of its own. */
+  function isOffline() {
+    return navigator.onLine === false && !isLoopback();
+  }
+
+  function open() {
+    drop();
+    if (isOffline()) {
+      become("offline");
+      return;
+    }
+    attempted = Date.now();
+    let mine;
+    try {
+      mine = new root.WebSocket(address(settings).href, [SUBPROTOCOL]);
+    } catch (error) {
+      // A page of https: and a daemon of ws:, a forbidden port: no attempt will ever succeed.
+      finish(0, String(error && error.message));
+      return;
+    }
+    socket = mine;
+    mine.onopen = () => socket === mine && hello();
+    mine.onmessage = (event) => socket === mine && receive(event.data);
+    mine.onclose = (event) => socket === mine && lost(event.code, event.reason);
+    timer = root.setTimeout(() => lost(0, "no welcome in time"), DEADLINE);
+    become("connecting");
+  }
+
+  function hello() {
+    const message = { op: "hello", n: 0, tab };
+    // The first one takes the declared channels; a later one names those and what the page wants besides.
+    const names = Array.from(channels.values()).filter((channel) => channel.declared || channel.handlers.size);
+    if (names.some((channel) => channel.declared)) {
+      message.channels = Object.create(null);
+      for (const channel of names) message.channels[channel.name] = null;
+    }
+    named = message.channels || null;
+    send(message);
+  }
+
+  let named = null; // the channels of the hello under way
+
+  function receive(text) {
+    received = Date.now();
+    let message = null;
+    try {
+      message = JSON.parse(text);
+    } catch (error) {
+      // Below.
+    }
+    if (message === null || typeof message !== "object" || typeof message.op !== "string") {
+      complain("unreadable", "the server sent what is no message of " + SUBPROTOCOL);
+      return;
+    }
+    if (message.op === "welcome") {
+      if (state === "connecting") welcome(message);
+    } else if (state === "online") {
+      if (message.op === "event") dispatch(message);
+      else if (message.op === "ok") ok(message);
+      else if (message.op === "error") refused(message);
+      else if (message.op === "gone") gone(message);
+      else if (message.op === "back") back(message);
+      else if (message.op === "goaway") goaway(message);
+      else if (message.op === "resync") told(message);
+      // `heartbeat` has done its work by arriving; an op of a later version is none of ours.
+    }
+  }
+
+  function welcome(message) {
+    root.clearTimeout(timer);
+    if (isPair(message.retry)) settings.retry = message.retry;
+    if (message.heartbeat > 0) settings.heartbeat = message.heartbeat;
+    const granted = message.channels && typeof message.channels === "object" ? message.channels : {};
+    const ended = outage;
+    outage = null;
+    offlineSince = null;
+    watch("due");
+    stableTimer = root.setTimeout(() => void (failures = 0), STABLE);
+    become("online", { user: message.user === undefined ? null : message.user });
+    if (state !== "online") return; // a callback closed it
+
+    for (const name of Object.keys(granted)) {
+      if (!channels.has(name) && channels.size >= CHANNELS) break;
+      const channel = record(name);
+      if (!named) channel.declared = true;
+      grant(channel, String(granted[name] && granted[name].audience));
+    }
+    for (const channel of Array.from(channels.values())) {
+      if (named && named[channel.name] === null && !Object.prototype.hasOwnProperty.call(granted, channel.name)) {
+        withdraw(channel, "refused");
+      }
+      unsettled.add(channel);
+    }
+    pump();
+
+    const delay = ended ? spreadAfter(ended) : 0;
+    for (const [name, due] of Array.from(reloads)) if (due.timer === null) reloads.delete(name); // this one stands for it
+    for (const name of Object.keys(granted)) {
+      if (ended) resync(name, "restart", delay);
+      else if (granted[name] && granted[name].resync) resync(name, granted[name].resync, spread());
+    }
+  }
+
+  function told(message) {
+    const why = String(message.why || "");
+    const delay = why === "slow" ? 0 : spread();
+    const channel = channels.get(message.channel);
+    if (channel && channel.audience !== null) resync(channel.name, why, delay);
+  }
+
+  /** The process says that it will go, in its own spread: be somewhere else by then. */
+  function goaway(message) {
+    const after = message.after >= 0 ? Math.min(Number(message.after), 600000) : 0;
+    const mine = socket;
+    root.setTimeout(() => {
+      if (socket !== mine) return;
+      outage = { cause: "shared", waited: after };
+      open();
+    }, after);
+  }
+
+  /** Lets go of the socket, whatever it still does, and of all that belonged to it. */
+  function drop() {
+    const old = socket;
+    socket = null;
+    for (const each of [timer, watchTimer, stableTimer, pumpTimer]) root.clearTimeout(each);
+    timer = watchTimer = stableTimer = pumpTimer = null;
+    asked.clear();
+    unsettled.clear();
+    for (const channel of Array.from(channels.values())) {
+      channel.audience = null;
+      channel.asked = channel.refused = false;
+      forget(channel);
+    }
+    if (old) {
+      old.onopen = old.onmessage = old.onclose = null;
+      old.close();
+    }
+  }
+
+  function lost(code, reason, cause) {
+    drop();
+    if (code >= 4400 && code < 4500) {
+      finish(code, reason);
+      return;
+    }
+    // 4002 too slow, 4004 silent: between the server and this page only.
+    const begun = cause || (code === 4002 || code === 4004 ? "alone" : "shared");
+    if (!outage) outage = { cause: begun, waited: 0 };
+    else if (failures >= ALONE) outage.cause = "shared"; // so many attempts in vain: it is the server
+    if (isOffline()) {
+      outage.cause = "alone";
+      become("offline");
+      return;
+    }
+    const bound = Math.min(settings.retry[1], settings.retry[0] * Math.pow(2, Math.min(failures, 30)));
+    const delay = Math.round(Math.random() * bound);
+    failures += 1;
+    outage.waited = bound;
+    timer = root.setTimeout(open, delay);
+    become("waiting", { delay, attempt: failures, code, reason: String(reason || "") });
+  }
+
+  function finish(code, reason) {
+    drop();
+    for (const due of reloads.values()) root.clearTimeout(due.timer);
+    reloads.clear();
+    outage = { cause: "restored", waited: 0 }; // whoever connects again wants to know at once
+    become("closed", { code, reason: String(reason || ""), final: true });
+  }
+
+  /**
+   * Something comes at least each heartbeat; nothing for two of them, and the connection is dead whatever TCP thinks.
+   *
+   * A timer that is late says that the page slept. What arrived meanwhile is read after it, so it judges later.
+   */
+  function watch(moment) {
+    root.clearTimeout(watchTimer);
+    const now = Date.now();
+    received = Math.min(received, now); // the clock was put back
+    const left = received + 2000 * settings.heartbeat - now;
+    if (left > 0) {
+      const due = now + left;
+      watchTimer = root.setTimeout(() => watch(Date.now() - due > LATE ? "late" : "due"), left);
+    } else if (moment === "due") {
+      lost(0, "silent too long", "shared");
+    } else if (moment === "graced") {
+      lost(0, "silent too long", "alone");
+    } else {
+      watchTimer = root.setTimeout(() => watch("graced"), GRACE);
+    }
+  }
+
+  /** The browser says that now is a good moment. */
+  function wake() {
+    if (state === "waiting" || state === "offline") {
+      root.clearTimeout(timer);
+      const early = attempted + GAP - Date.now();
+      if (early > 0 && early <= GAP) timer = root.setTimeout(open, early);
+      else open();
+    } else if (state === "online") {
+      watch("woken");
+    }
+  }
+
+  function listen() {
+    root.addEventListener("offline", () => {
+      if (!isOffline()) return;
+      offlineSince = Date.now();
+      if (outage) outage.cause = "alone";
+      if (state === "waiting") {
+        root.clearTimeout(timer);
+        become("offline");
+      }
+    });
+    root.addEventListener("online", () => {
+      // Nothing came since the network went: this socket most probably belongs to an address we no longer have.
+      if (state === "online" && offlineSince !== null && received <= offlineSince) {
+        outage = { cause: "alone", waited: 0 };
+        open();
+      } else {
+        wake();
+      }
+      offlineSince = null;
+    });
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState !== "visible") return;
+      wake();
+      reloadNow(); // somebody looks at it now
+    });
+    root.addEventListener("pagehide", (event) => {
+      leaveTab();
+      if (!event.persisted || state === "idle" || state === "closed") return;
+      drop(); // a page with an open socket would not be kept
+      outage = { cause: "restored", waited: 0 };
+      become("offline");
+    });
+    root.addEventListener("pageshow", (event) => {
+      if (!event.persisted) return;
+      takeTab();
+      if (state === "offline") open();
+    });
+  }
+
+  // --------------------------------------------------------------------------------------------------------------- API
+
+  const api = {
+    /** The random id of this tab. */
+    get tab() {
+      return tab;
+    },
+
+    /** What onStatus was told last. */
+    get status() {
+      return status;
+    },
+
+    /** The granted channels, each with the audience that this user listens as. */
+    get channels() {
+      const granted = Object.create(null);
+      for (const channel of channels.values()) if (channel.audience !== null) granted[channel.name] = channel.audience;
+      return granted;
+    },
+
+    /** Connects; a page with the configuration of {% livepush %} need not call it. New options begin anew. */
+    connect(options) {
+      const running = state !== "idle" && state !== "closed";
+      if (running && !options) return;
+      configure(options);
+      if (running) outage = { cause: "restored", waited: 0 };
+      failures = 0;
+      open();
+    },
+
+    /** Ends the connection for good, or until connect(). */
+    close() {
+      if (state !== "idle" && state !== "closed") finish(1000, "closed by the page");
+    },
+
+    /** Calls callback(data, event) for each event of this channel and type ("*": every type). */
+    on(name, type, callback) {
+      mustName("channel", name);
+      if (type !== "*") mustName("event type", type);
+      mustCall("on", callback);
+      const channel = record(name);
+      const handler = { type, callback };
+      channel.handlers.add(handler);
+      channel.refused = false;
+      settle(channel);
+      return () => {
+        if (!channel.handlers.delete(handler)) return;
+        settle(channel);
+        if (state !== "online") forget(channel);
+      };
+    },
+
+    /** Calls callback(status) at every change: {state: "connecting" | "online" | "waiting" | "offline" | "closed"}. */
+    onStatus(callback) {
+      return statusCallbacks.add(callback);
+    },
+
+    /** onResync(callback) or onResync(channel, callback): callback(channel, why) has to load the state again. */
+    onResync(name, callback) {
+      if (typeof name === "function") return resyncCallbacks.add(name);
+      mustName("channel", name);
+      return resyncCallbacks.add(callback, name);
+    },
+
+    /** Calls callback(channel, audience, why) when a channel is granted; with audience null when it is taken away. */
+    onAccess(callback) {
+      return accessCallbacks.add(callback);
+    },
+
+    /** Calls callback({code, message, channel, retry}) for what the server refused. */
+    onError(callback) {
+      return errorCallbacks.add(callback);
+    },
+  };
+
+  root.livepush = Object.freeze(api);
+  markFetch();
+  markXHR();
+  markForms();
+  listen();
+
+  // ------------------------------------------------------------------------------------------------- starting by itself
+
+  let started = false;
+
+  function start() {
+    if (started) return;
+    started = true;
+    if (state !== "idle") return; // the page was quicker
+    try {
+      const options = onPage();
+      if (options) api.connect(options);
+    } catch (error) {
+      fail("the configuration in #" + CONFIG_ID, error);
+      become("closed", { code: 0, reason: String(error.message), final: true });
+    }
+  }
+
+  // After the scripts of the page, so that their callbacks hear the first event. "interactive" may be before or after
+  // DOMContentLoaded, so `load` is the second chance. A page rendered ahead of a click waits for it.
+  function startWhenShown() {
+    if (document.prerendering) document.addEventListener("prerenderingchange", start, { once: true });
+    else start();
+  }
+
+  if (document.readyState === "complete") {
+    root.setTimeout(startWhenShown, 0);
+  } else {
+    document.addEventListener("DOMContentLoaded", startWhenShown, { once: true });
+    root.addEventListener("load", startWhenShown, { once: true });
+  }
+})(globalThis);
