@@ -65,7 +65,7 @@ class Settings:
     """
 
     listen: tuple[str, ...] = ("tcp:8989:interface=127.0.0.1",)
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     status_token: str | None = field(default=None, repr=False)
     stop_seconds: float = 4.5
     instance: str = "1"
