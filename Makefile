@@ -1,0 +1,42 @@
+# livepush. `make help` says what there is.
+#
+# Everything runs in the virtual environment VENV, made with the first Python >= 3.11 that is found.
+
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+# Given on the command line or in the environment, and read by djangosite/exchange/environment.py, where they are explained:
+# SITE_PORT PUSH_PORT AMQP_PORT BROKER DEMO_DIR ORDERS_FREE_LOCK_TIME
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo demo-check demo-reset manage
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## run the order exchange at http://127.0.0.1:8000/
+	@exec $(BIN)/python -m exchange.demo
+
+demo-check: $(VENV)/.demo ## run it on free ports and see that everybody is told what he may know
+	@exec $(BIN)/python -m exchange.demo_check
+
+demo-reset: $(VENV)/bin/python ## forget the demo's database and secrets
+	@PYTHONPATH=djangosite exec $(BIN)/python -m exchange.demo --reset
+
+manage: $(VENV)/.demo ## run manage.py with the demo's settings and database: make manage ARGS="shell"
+	@exec $(BIN)/python djangosite/manage.py $(ARGS)
+
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then echo "livepush: needs Python 3.11 or later, and finds none; name one: make PYTHON=..." >&2; exit 1; fi
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "livepush: $(PYTHON) has no venv module (Debian: apt install python3-venv)" >&2; exit 1; fi
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: setup.py pyproject.toml | $(VENV)/bin/python
+	@echo "installing livepush and what the demo needs into $(VENV)"
+	@$(PIP) install --editable '.[demo]'
+	@touch $@

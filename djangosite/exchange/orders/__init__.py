@@ -1,0 +1,1 @@
+"""Orders: locked by one who works on them, then done."""

@@ -1,0 +1,208 @@
+/* The list of orders, alive. Without this script the page is a classic one: forms, redirects, reload.
+ *
+ * An event says what became of one order; the row is drawn from it with the rules of row.py, so that a push leaves what a
+ * reload would show. Every row knows its version: whatever is not newer is ignored, because the answers of the site and
+ * the events of several workers may overtake each other.
+ */
+(function () {
+  "use strict";
+
+  const table = document.getElementById("orders");
+  if (!table || !window.livepush) return;
+  const body = document.getElementById("order-rows");
+  const moderator = table.dataset.audience === "moderator";
+  const mayLock = table.dataset.mayLock === "yes";
+  const me = table.dataset.user;
+
+  // ------------------------------------------------------------------------------------------------------------- rows
+
+  function rowOf(order) {
+    return body.querySelector('[data-order="' + Number(order) + '"]');
+  }
+
+  /** The row of an event, if the event is news to it. */
+  function rowFor(data, event) {
+    const row = rowOf(data.order);
+    if (!row) {
+      refresh(); // an order that was added after this page was made
+      return null;
+    }
+    if (typeof event.version === "number") {
+      if (event.version <= Number(row.dataset.version)) return null;
+      row.dataset.version = event.version;
+    }
+    return row;
+  }
+
+  function form(row, id, action, label) {
+    const made = document.getElementById(id).content.firstElementChild.cloneNode(true);
+    made.action = "/orders/" + row.dataset.order + "/" + action + "/";
+    made.querySelector("button").setAttribute("aria-label", label + " order " + row.dataset.order);
+    return made;
+  }
+
+  function draw(row, status, mine, hide) {
+    row.classList.toggle("order-row_is_locked", status === "locked");
+    row.classList.toggle("order-row_is_mine", status === "locked" && mine);
+    row.classList.toggle("order-row_is_done", status === "done" && !hide);
+    row.classList.toggle("hidden", status === "done" && hide);
+    const words = { open: "Open", locked: mine ? "Locked by you" : "Locked", done: "Done" };
+    row.querySelector(".order-row__state").textContent = words[status];
+
+    const cell = row.querySelector(".order-row__actions");
+    const focused = cell.contains(document.activeElement);
+    cell.replaceChildren();
+    if (mayLock && status === "open") cell.append(form(row, "lock-form", "lock", "Lock"));
+    if (moderator ? status !== "done" : status === "open" || (status === "locked" && mine)) {
+      cell.append(form(row, "done-form", "done", "Finish"));
+    }
+    // Who was about to press a button that goes stays where he was.
+    if (focused) (cell.querySelector("button") || table.querySelector(".order-row:not(.hidden) button") || table).focus();
+    flash(row);
+    judgeEmptiness();
+  }
+
+  function flash(row) {
+    row.classList.remove("order-row_has_changed");
+    void row.offsetWidth; // so that the animation begins again
+    row.classList.add("order-row_has_changed");
+  }
+
+  body.addEventListener("animationend", (event) => event.target.classList.remove("order-row_has_changed"));
+
+  function judgeEmptiness() {
+    document.getElementById("empty").hidden = Boolean(body.querySelector(".order-row:not(.hidden)"));
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- events
+
+  const time = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+
+  function tell(text, event) {
+    const at = typeof event.ts === "number" ? new Date(event.ts) : new Date();
+    document.getElementById("latest").textContent = time.format(at) + " " + text;
+  }
+
+  function whoIs(data) {
+    return String(data.user) === me ? "you, in another window" : "somebody else";
+  }
+
+  livepush.on("orders", "lock", (data, event) => {
+    const row = rowFor(data, event);
+    if (!row) return;
+    draw(row, "locked", String(data.user) === me, false);
+    tell("Order " + data.order + " was locked by " + whoIs(data) + ".", event);
+  });
+
+  livepush.on("orders", "done", (data, event) => {
+    const row = rowFor(data, event);
+    if (!row) return;
+    draw(row, "done", false, data.action === "hide");
+    tell("Order " + data.order + " was finished by " + whoIs(data) + ".", event);
+  });
+
+  livepush.on("orders", "free", (data, event) => {
+    const row = rowFor(data, event);
+    if (!row) return;
+    draw(row, "open", false, false);
+    tell("Order " + data.order + " is free again.", event);
+  });
+
+  // ---------------------------------------------------------------------------------------- the list, as it stands now
+
+  let loading = false;
+  let again = false;
+  let retryTimer = null;
+
+  /** Fetch the rows and take over what is newer; one at a time, and once more if asked meanwhile. */
+  async function refresh() {
+    if (loading) {
+      again = true;
+      return;
+    }
+    loading = true;
+    clearTimeout(retryTimer);
+    try {
+      const answer = await fetch(table.dataset.rows, { redirect: "manual", cache: "no-store" });
+      if (answer.type === "opaqueredirect") {
+        location.reload(); // logged out meanwhile: to the login page
+        return;
+      }
+      if (!answer.ok) throw new Error("the site answered " + answer.status);
+      take(await answer.text());
+    } catch (error) {
+      retryTimer = setTimeout(refresh, 2000 + Math.random() * 3000);
+    } finally {
+      loading = false;
+    }
+    if (again) {
+      again = false;
+      refresh();
+    }
+  }
+
+  function take(html) {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    const fresh = Array.from(template.content.querySelectorAll("[data-order]"));
+    const listed = new Set(fresh.map((row) => row.dataset.order));
+    for (const row of Array.from(body.querySelectorAll("[data-order]"))) if (!listed.has(row.dataset.order)) row.remove();
+    let before = null;
+    for (const row of fresh) {
+      const old = rowOf(row.dataset.order);
+      if (!old) {
+        if (before) before.after(row);
+        else body.prepend(row);
+      } else if (Number(row.dataset.version) > Number(old.dataset.version)) {
+        const focused = old.contains(document.activeElement);
+        old.replaceWith(row);
+        if (focused) (row.querySelector("button") || table).focus();
+        flash(row);
+      }
+      before = rowOf(row.dataset.order);
+    }
+    judgeEmptiness();
+  }
+
+  livepush.onResync("orders", refresh);
+
+  // ------------------------------------------------------------------------------------------------------- connection
+
+  const lamp = document.getElementById("connection");
+  const words = document.getElementById("connection-text");
+  let first = true;
+  let slowTimer = null;
+
+  function show(light, text) {
+    lamp.hidden = false;
+    lamp.dataset.status = light;
+    if (words.textContent !== text) words.textContent = text;
+  }
+
+  livepush.onStatus((status) => {
+    clearTimeout(slowTimer);
+    if (status.state === "online") {
+      show("live", "Live");
+      if (first) refresh(); // what happened between the making of this page and now
+      first = false;
+    } else if (status.state === "closed") {
+      show("off", status.code === 4401 ? "Not live: please log in again" : "Not live: reload the page to see changes");
+    } else if (status.state === "offline") {
+      show("off", "Offline");
+    } else {
+      // A quick reconnect is nobody's business.
+      slowTimer = setTimeout(() => show("wait", "Connecting…"), 400);
+    }
+  });
+
+  // ------------------------------------------------------------------------------------------------------------ forms
+
+  // The second half of a double click would be refused as "already locked".
+  let sent = false;
+  document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented) return;
+    if (sent) event.preventDefault();
+    sent = true;
+    setTimeout(() => (sent = false), 1500);
+  });
+})();

@@ -1,0 +1,23 @@
+"""The addresses of the site."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+
+from exchange.orders import views
+
+urlpatterns = [
+    path("", views.page, name="orders"),
+    path("orders/", views.rows, name="rows"),
+    path("orders/<int:pk>/lock/", views.lock, name="lock"),
+    path("orders/<int:pk>/done/", views.done, name="done"),
+    path(
+        "accounts/login/",
+        LoginView.as_view(template_name="accounts/login.html", redirect_authenticated_user=True),
+        name="login",
+    ),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
+]
