@@ -1,0 +1,103 @@
+"""What is measured: the baseline, and livepush with either broker."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.process import Server
+from tests.servers.ports import free_ports
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = "bench.site.settings"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One of the things compared.
+
+    Attributes:
+        name: in the table.
+        livepush: or else the baseline.
+        embedded: with the broker inside the daemon, on the server's core.
+    """
+
+    name: str
+    livepush: bool
+    embedded: bool = False
+
+    @property
+    def publisher(self) -> str:
+        """Who publishes to it."""
+        return "django" if self.livepush else "pika"
+
+
+BASELINE = Subject("bare pipeline, RabbitMQ", livepush=False)
+SUBJECTS = {
+    "spine": BASELINE,
+    "rabbitmq": Subject("livepush, RabbitMQ", livepush=True),
+    "embedded": Subject("livepush, embedded broker", livepush=True, embedded=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A subject that serves.
+
+    Attributes:
+        server: its process.
+        environ: for the publisher.
+        load: arguments for wsload: where to connect, and as whom.
+    """
+
+    subject: Subject
+    server: Server
+    environ: dict[str, str]
+    load: tuple[str, ...]
+
+
+@contextmanager
+def running(subject: Subject, folder: Path, fresh_broker: Callable[[], str]) -> Iterator[Running]:
+    """Starts a subject in a world of its own, and stops it.
+
+    Args:
+        folder: of the site: its database and the file of cookies.
+        fresh_broker: gives the URL of a virtual host that nobody has used.
+    """
+    port, amqp = free_ports(2)
+    broker = f"embedded:{amqp}" if subject.embedded else fresh_broker()
+    environ = {
+        **os.environ,
+        "BENCH_FOLDER": str(folder),
+        "DJANGO_SETTINGS_MODULE": SETTINGS,
+        "LIVEPUSH_BROKER_URL": broker,
+        "PYTHONPATH": str(ROOT),
+    }
+    load: tuple[str, ...] = (
+        "--port",
+        str(port),
+        "--path",
+        "/livepush/ws",
+        "--header",
+        f"Origin: http://127.0.0.1:{port}",
+    )
+    if subject.livepush:
+        command = [str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile=", "livepush"]
+        command += ["--settings", SETTINGS, "--pythonpath", str(ROOT), "--log-level", "warn"]
+        command += ["--listen", f"tcp:{port}:interface=127.0.0.1", "--broker", broker]
+        load += ("--header-file", f"{folder}/cookies", "--protocol", "livepush.v1")
+        load += ("--send", '{"op":"hello","n":0,"tab":"t%n"}', "--wait-for", '"welcome"')
+        ready = "/readyz"
+    else:
+        command = [sys.executable, "-m", "bench.spine", "--broker", broker, "--port", str(port)]
+        load += ("--wait-for", "subscribed")
+        ready = None
+    server = Server(command, port=port, ready=ready, folder=folder, environ=environ)
+    try:
+        yield Running(subject, server, environ, load)
+    finally:
+        server.stop()
