@@ -1,0 +1,419 @@
+"""What a publisher has accepted and the broker has not confirmed: numbers, order and retries, without I/O or clock.
+
+    add(draft)      gives the number              opened()       a channel in confirm mode is there
+    copies()        what is to be written now     confirmed(), nacked(), returned()   what the broker answered
+    take_settled()  which publications are over   lost(), refused()   the channel is gone; refused: by what was sent
+
+The rules are those of the delivery specification:
+
+- Every logged message gets the next number, 1, 2, 3 ..., and each number given is published: what the broker refuses
+  for good goes out as an empty `void` under the same number.
+- Each copy carries `low`, the lowest number not confirmed when it was sent.
+- Retry is go-back-N: after a nack or the end of a channel nothing is sent until a channel is opened anew, then
+  everything unconfirmed is sent again, in order.
+- The broker does not say which message it closed a channel for. So after a refusal one copy is in flight at a time,
+  until all that was in flight then has been settled: whoever is refused alone is the culprit.
+- A `mandatory` message that comes back was kept by nobody: it fails, and its number is spent.
+- `live` is sent once, in its place between the logged ones, and expires when it has waited for `live_seconds`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+from livepush.broker.envelope import Kind, Resync, Stamp, encode_resync
+from livepush.broker.errors import BacklogFull, Expired, PublishError, Refused, Unroutable
+from livepush.broker.names import VOID_KEY, resync_key
+
+T = TypeVar("T")
+
+KEY_BYTES = 255  # AMQP 0-9-1, 4.2.5.3: a routing key is a short string
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message as its author hands it over.
+
+    Attributes:
+        kind: `event`, which is numbered and logged, or `live`, which is neither.
+        key: routing key, at most 255 bytes.
+        body: as the envelope encodes it.
+        channel: whom to tell when the message can't be kept.
+    """
+
+    kind: Kind
+    key: str
+    body: bytes
+    channel: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in (Kind.EVENT, Kind.LIVE):
+            raise ValueError(f"kind {self.kind!r}: a draft is an event or live; the publisher makes the rest itself")
+        if not self.key or len(self.key.encode()) > KEY_BYTES:
+            raise ValueError(f"key of {len(self.key)} characters: AMQP takes 1 to {KEY_BYTES} bytes")
+        if not isinstance(self.body, bytes):
+            raise ValueError(f"body of type {type(self.body).__name__}: must be bytes, as encode_event makes them")
+
+
+class Copy(NamedTuple):
+    """One sending of a message: `stamp` is None for `live`."""
+
+    kind: Kind
+    key: str
+    body: bytes
+    ts: int
+    stamp: Stamp | None
+
+
+class Settled(NamedTuple, Generic[T]):
+    """The end of a publication: confirmed when `error` is None. `id` is None for `live`."""
+
+    ticket: T
+    id: str | None
+    error: PublishError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is kept, and how much of it may be in flight.
+
+    Attributes:
+        messages, bytes: of the whole backlog, key and body counted. An event that finds it full gets no number.
+        flight_messages, flight_bytes: sent and not answered, which bounds what lies in the socket's buffers. A message
+            that is larger by itself is in flight alone.
+        live_seconds: how long `live` may wait.
+        channels: of how many channels lost events are remembered by name; one more, and the record is for all channels.
+    """
+
+    messages: int = 10_000
+    bytes: int = 16 * 2**20
+    flight_messages: int = 512
+    flight_bytes: int = 2**20
+    live_seconds: float = 2.0
+    channels: int = 1_000
+
+
+@dataclass(slots=True, eq=False)
+class _Entry(Generic[T]):
+    kind: Kind
+    key: str
+    body: bytes
+    ts: int
+    number: int  # of `live`: the next number when it came, which is its place in the order
+    ticket: T | None
+    expires: float = 0.0
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.key) + len(self.body)
+
+
+class Backlog(Generic[T]):
+    """All of one publisher's messages between its author and the broker's confirm. Not thread-safe.
+
+    At the bounds: an event gets no number and fails with `BacklogFull`; a `resync` record for its channel is numbered
+    before anything else as soon as there is room. Room is then a sixteenth of the bounds, not one place: else each
+    freed place of an overloaded publisher went to a record, and the records would crowd out the events. `live` that
+    finds it full fails, without a record. Records are numbered whatever the bounds; there is at most one at a time for
+    each of `Bounds.channels` channels.
+
+    Args:
+        publisher: the id of this publisher, new for each start and each fork.
+    """
+
+    def __init__(self, publisher: str, bounds: Bounds = Bounds()) -> None:
+        self.publisher = publisher
+        self.bounds = bounds
+        self.bytes = 0
+        self.sending = 0
+        self._count = 0
+        self._open = False
+        self._careful_to = 0  # one copy in flight while a number up to this one is not settled
+        self._next = 1  # the number that the next message gets
+        self._low = 1  # the lowest number not settled
+        self._send = 1  # the lowest number not sent on this channel; all above wait, too
+        self._numbered: dict[int, _Entry[T]] = {}
+        self._live: deque[_Entry[T]] = deque()
+        self._tag = 0
+        self._oldest = 1  # no tag below it is in flight
+        self._flight: dict[int, _Entry[T]] = {}
+        self._flight_bytes = 0
+        self._returned: set[int] = set()
+        self._dropped: dict[str | None, None] = {}
+        self._settled: list[Settled[T]] = []
+
+    def __len__(self) -> int:
+        """Messages not settled; records, voids and `live` included."""
+        return self._count
+
+    @property
+    def low(self) -> int:
+        """The lowest number not settled, or the next one."""
+        return self._low
+
+    @property
+    def careful(self) -> bool:
+        """Whether a culprit is being looked for."""
+        return self._low <= self._careful_to
+
+    @property
+    def sendable(self) -> bool:
+        """Whether there is something to send and room for it in flight."""
+        if not self._open or len(self._flight) >= (1 if self.careful else self.bounds.flight_messages):
+            return False
+        return self._flight_bytes < self.bounds.flight_bytes and (self._send < self._next or bool(self._live))
+
+    @property
+    def expires(self) -> float | None:
+        """When `expire` has something to do next."""
+        return self._live[0].expires if self._live else None
+
+    # -- the author's side ---------------------------------------------------------------------------------------------
+
+    def add(self, draft: Draft, ticket: T, now: float, ts: int) -> str | None:
+        """Accepts a message. O(1).
+
+        Args:
+            ticket: handed back with the settlement.
+            now: monotonic seconds.
+            ts: milliseconds since 1970.
+
+        Returns:
+            The id; None for `live`.
+
+        Raises:
+            BacklogFull: nothing was kept of it; its ticket is not settled.
+        """
+        size = len(draft.key) + len(draft.body)
+        full = self._count >= self.bounds.messages or self.bytes + size > self.bounds.bytes
+        if full or (self._dropped and not self._has_room()):
+            error = BacklogFull(
+                f"{self._count} messages, {self.bytes} bytes wait for the broker; this one was not kept"
+            )
+            if draft.kind is not Kind.LIVE:
+                self._drop(draft.channel)
+                self._report(ts)
+            raise error
+        if draft.kind is Kind.LIVE:
+            expires = now + self.bounds.live_seconds
+            self._live.append(_Entry(draft.kind, draft.key, draft.body, ts, self._next, ticket, expires))
+            self._count += 1
+            self.bytes += size
+            return None
+        self._report(ts)
+        return f"{self.publisher}-{self._number(draft.kind, draft.key, draft.body, ts, ticket)}"
+
+    def expire(self, now: float) -> None:
+        """Fails the `live` messages that have waited too long."""
+        while self._live and self._live[0].expires <= now:
+            waited = f"{self.bounds.live_seconds:g} s"
+            self._settle(self._live.popleft(), Expired(f"no broker took it within {waited}; live messages do not wait"))
+
+    def abandon(self, error: PublishError) -> int:
+        """Fails all that is left, because the process ends; nothing is sent any more.
+
+        Returns:
+            How many messages were left.
+        """
+        left = self._count
+        flying = [entry for entry in self._flight.values() if entry.kind is Kind.LIVE]
+        self._open = False
+        self._forget_flight()
+        for entry in (*self._numbered.values(), *self._live, *flying):
+            self._settle(entry, error)
+        self._live.clear()
+        self._dropped.clear()
+        self._send = self._low
+        return left
+
+    def take_settled(self) -> list[Settled[T]]:
+        """The publications that ended since the last call, each once."""
+        settled, self._settled = self._settled, []
+        return settled
+
+    # -- the broker's side ---------------------------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """A new channel is open, in confirm mode: sending begins again with the lowest number not settled."""
+        self.lost()
+        self._open = True
+        self.sending += 1
+        self._tag, self._oldest, self._send = 0, 1, self._low
+
+    def copies(self, ts: int, limit: int = 64) -> list[Copy]:
+        """What is to be published now on the channel that is open; the order gives the delivery tags.
+
+        Args:
+            ts: milliseconds since 1970, for records that are made now.
+            limit: at most so many, so that the caller holds no lock for long; call again until it returns none.
+        """
+        self._report(ts)
+        copies: list[Copy] = []
+        while len(copies) < limit and self.sendable and (entry := self._following()) is not None:
+            self._tag += 1
+            self._flight[self._tag] = entry
+            self._flight_bytes += entry.size
+            stamp = None
+            if entry.kind is not Kind.LIVE:
+                stamp = Stamp(self.publisher, entry.number, self._low, self.sending)
+            copies.append(Copy(entry.kind, entry.key, entry.body, entry.ts, stamp))
+        return copies
+
+    def confirmed(self, tag: int, multiple: bool) -> bool:
+        """The broker has what was sent under this tag (basic.ack); `multiple`: and all before it, 0: all.
+
+        Returns:
+            Whether anything was waiting for that.
+        """
+        entries = self._answered(tag, multiple)
+        for entry in entries:
+            if entry.kind is not Kind.LIVE and entry.number in self._returned:
+                self._returned.discard(entry.number)
+                self._settle(entry, Unroutable("no livepush process is bound to the exchange, so nobody missed it"))
+            else:
+                self._settle(entry, None)
+        return bool(entries)
+
+    def nacked(self, tag: int, multiple: bool) -> bool:
+        """The broker could not keep it (basic.nack).
+
+        Returns:
+            Whether a number is concerned: then sending has stopped, and the channel is to be opened anew.
+        """
+        again = False
+        for entry in self._answered(tag, multiple):
+            if entry.kind is Kind.LIVE:
+                self._settle(entry, Expired("the broker could not take it; live messages are sent once"))
+            else:
+                again = True
+        if again:
+            self.lost()
+        return again
+
+    def returned(self, number: int) -> None:
+        """No queue took the copy of this number (basic.return); its confirm follows."""
+        if number in self._numbered:
+            self._returned.add(number)
+
+    def lost(self) -> None:
+        """The channel is gone, for whatever reason: nothing is sent until `opened`."""
+        self._open = False
+        flying = [entry for entry in self._flight.values() if entry.kind is Kind.LIVE]
+        self._forget_flight()
+        for entry in flying:
+            self._settle(entry, Expired("the broker went before it confirmed; live messages are sent once"))
+
+    def refused(self, why: str) -> bool:
+        """The broker closed the channel because of something that was sent on it.
+
+        Args:
+            why: the broker's words, for the author of the culprit.
+
+        Returns:
+            Whether this led on, so that a channel may be opened at once. It did not when nothing was in flight or when
+            the culprit is a void already: then the broker refuses this publisher, not a message.
+        """
+        flight = list(self._flight.values())
+        if len(flight) != 1:
+            numbers = [entry.number for entry in flight if entry.kind is not Kind.LIVE]
+            self._careful_to = max([self._careful_to, *numbers])
+            self.lost()
+            return bool(flight)
+        culprit = flight[0]
+        self._forget_flight()
+        self._open = False
+        if culprit.kind is Kind.VOID:
+            return False
+        if culprit.kind is Kind.LIVE:
+            self._settle(culprit, Refused(why))
+        else:
+            self._void(culprit, why)
+        return True
+
+    # -- within --------------------------------------------------------------------------------------------------------
+
+    def _number(self, kind: Kind, key: str, body: bytes, ts: int, ticket: T | None) -> int:
+        entry = _Entry(kind, key, body, ts, self._next, ticket)
+        self._numbered[self._next] = entry
+        self._next += 1
+        self._count += 1
+        self.bytes += entry.size
+        return entry.number
+
+    def _drop(self, channel: str | None) -> None:
+        if channel is None or len(self._dropped) >= self.bounds.channels:
+            self._dropped = {None: None}
+        elif None not in self._dropped:
+            self._dropped[channel] = None
+
+    def _has_room(self) -> bool:
+        bounds = self.bounds
+        return (
+            bounds.messages - self._count >= max(1, bounds.messages // 16)
+            and self.bytes <= bounds.bytes - bounds.bytes // 16
+        )
+
+    def _report(self, ts: int) -> None:
+        if not self._dropped or not self._has_room():
+            return
+        dropped, self._dropped = self._dropped, {}
+        for channel in dropped:
+            self._number(Kind.RESYNC, resync_key(channel), encode_resync(Resync(channel, "publisher")), ts, None)
+
+    def _following(self) -> _Entry[T] | None:
+        """The next to be sent: `live` when its place has come, else the next number that is not settled."""
+        if self._live and self._live[0].number <= self._send:
+            return self._live.popleft()
+        while self._send < self._next:
+            entry = self._numbered.get(self._send)
+            self._send += 1
+            if entry is not None:
+                return entry
+        return self._live.popleft() if self._live else None
+
+    def _answered(self, tag: int, multiple: bool) -> list[_Entry[T]]:
+        """Takes out of the flight what an answer of the broker is about; unknown tags are nothing's."""
+        if not multiple:
+            entry = self._flight.pop(tag, None)
+            entries = [] if entry is None else [entry]
+        else:
+            entries = []
+            last = self._tag if tag == 0 else min(tag, self._tag)
+            while self._oldest <= last:
+                entry = self._flight.pop(self._oldest, None)
+                self._oldest += 1
+                if entry is not None:
+                    entries.append(entry)
+        for entry in entries:
+            self._flight_bytes -= entry.size
+        return entries
+
+    def _forget_flight(self) -> None:
+        self._flight.clear()
+        self._flight_bytes = 0
+        self._returned.clear()
+
+    def _void(self, culprit: _Entry[T], why: str) -> None:
+        """The number goes out all the same; a record that may not be sent becomes one for all channels."""
+        if culprit.ticket is not None:
+            self._settled.append(Settled(culprit.ticket, f"{self.publisher}-{culprit.number}", Refused(why)))
+        elif culprit.kind is Kind.RESYNC and culprit.key != resync_key(None):
+            self._drop(None)
+        culprit.kind, culprit.key, culprit.body, culprit.ticket = Kind.VOID, VOID_KEY, b"{}", None
+        self.bytes -= culprit.size
+        culprit.size = len(culprit.key) + len(culprit.body)
+        self.bytes += culprit.size
+
+    def _settle(self, entry: _Entry[T], error: PublishError | None) -> None:
+        self._count -= 1
+        self.bytes -= entry.size
+        id_ = None
+        if entry.kind is not Kind.LIVE:
+            id_ = f"{self.publisher}-{entry.number}"
+            del self._numbered[entry.number]
+            while self._low < self._next and self._low not in self._numbered:
+                self._low += 1
+        if entry.ticket is not None:
+            self._settled.append(Settled(entry.ticket, id_, error))

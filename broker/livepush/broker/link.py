@@ -1,0 +1,442 @@
+"""The AMQP connection of one publisher: a daemon thread that owns a pika `SelectConnection` and empties a backlog.
+
+    what happens                                        what the link does
+    --------------------------------------------------  --------------------------------------------------------------
+    no broker, connection lost                          tries again: at once, then by backoff, at most once a second
+    connection.blocked (memory or disk alarm)           writes nothing until connection.unblocked
+    basic.nack                                          opens a new channel, after a backoff of up to a second
+    channel closed, 404 or no right on the exchange     keeps everything, opens a new channel each second
+    channel closed, 311 403 406: the message's fault    opens a new channel at once; the backlog finds the culprit
+    channel closed, anything else                       opens a new channel, after a backoff of up to a second
+    nothing received for 15 s                           drops the connection: the broker's heartbeat comes every 5 s
+
+Everything but `start`, `needs_waking`, `wake`, `end` and `disown` runs in the thread. What is logged is logged once a
+minute, whatever it is; what pika logs in this thread about the same things is shown when `livepush` logs at DEBUG.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any
+
+import pika
+import pika.exceptions
+from pika.adapters.select_connection import IOLoop
+from pika.channel import Channel
+from pika.exceptions import AMQPHeartbeatTimeout, ChannelClosedByBroker
+
+from livepush.broker.backlog import Backlog, Copy
+from livepush.broker.backoff import Backoff
+from livepush.broker.envelope import headers_of
+from livepush.broker.url import BrokerURL
+
+THREAD = "livepush-publisher"
+HEARTBEAT_SECONDS = 10
+SILENT_SECONDS = 15
+TOPOLOGY_SECONDS = 1.0
+GOODBYE_SECONDS = 1.0
+COMPLAINT_SECONDS = 60.0
+
+_MESSAGE_AT_FAULT = (311, 403, 406)
+_log = logging.getLogger("livepush")
+
+
+class _Hush(logging.Filter):
+    """pika logs a dozen lines with tracebacks for each attempt that fails; the link says it in one, once a minute."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.threadName != THREAD or _log.isEnabledFor(logging.DEBUG)
+
+
+_hush = _Hush()
+for _name in (
+    "adapters.base_connection",
+    "adapters.select_connection",
+    "adapters.utils.connection_workflow",
+    "adapters.utils.io_services_utils",
+    "callback",
+    "channel",
+    "connection",
+    "heartbeat",
+):
+    logging.getLogger(f"pika.{_name}").addFilter(_hush)
+
+
+class State(StrEnum):
+    """Where the link stands."""
+
+    WAITING = "waiting"  # for the time of the next attempt
+    CONNECTING = "connecting"
+    OPENING = "opening"  # connected; a channel is asked for, or will be after a pause
+    READY = "ready"
+    BLOCKED = "blocked"  # ready, but the broker asked to send nothing
+    ENDING = "ending"
+
+
+class _Connection(pika.SelectConnection):
+    """The few things that pika keeps to itself (pika 1.4; `pika<2`), all in this class."""
+
+    _corked: list[bytes] | None = None
+
+    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
+        """pika gives the socket three small writes a message; between `cork` and `uncork` they are collected."""
+        if self._corked is None:
+            super()._output_marshaled_frames([b"".join(marshaled_frames)])  # type: ignore[misc]
+        else:
+            self._corked.extend(marshaled_frames)
+
+    def cork(self) -> None:
+        """What is published from here on is written by `uncork`, as one piece."""
+        self._corked = []
+
+    def uncork(self) -> None:
+        """Writes what was collected."""
+        frames, self._corked = self._corked, None
+        if frames:
+            self._output_marshaled_frames(frames)
+
+    def drop(self, why: Exception) -> None:
+        """Ends the connection without asking the broker; the callback for that follows."""
+        self._terminate_stream(why)  # type: ignore[attr-defined]
+
+    def disown(self) -> None:
+        """Closes this process's copy of the socket and writes nothing: the connection is another process's."""
+        transport = getattr(self, "_transport", None)
+        sock = getattr(transport, "_sock", None)
+        if isinstance(sock, socket.socket):
+            sock.close()
+
+
+class Link:
+    """Carries a backlog to the broker.
+
+    Args:
+        url: where the broker is.
+        exchange: where everything is published.
+        backlog: touched only with `lock` held.
+        conclude: called without the lock when publications may have ended.
+    """
+
+    def __init__(
+        self, url: BrokerURL, exchange: str, backlog: Backlog[Any], lock: threading.Lock, conclude: Callable[[], None]
+    ) -> None:
+        self.state = State.WAITING
+        self.connections = 0
+        self._url, self._exchange = url, exchange
+        self._backlog, self._lock, self._conclude = backlog, lock, conclude
+        self._loop = IOLoop()
+        self._connection: _Connection | None = None
+        self._channel: Channel | None = None
+        self._woken = False
+        self._expiry: object | None = None
+        self._attempted = 0.0
+        self._attempts = Backoff(1.0, 4.0)
+        self._openings = Backoff(0.05, 1.0)
+        self._complained: dict[str, float] = {}
+        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
+
+    # -- any thread ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begins to connect. RuntimeError when the interpreter is ending and takes no new thread."""
+        self._thread.start()
+
+    @property
+    def current(self) -> bool:
+        """Whether the caller runs in this link's thread."""
+        return threading.current_thread() is self._thread
+
+    def needs_waking(self) -> bool:
+        """Whether `wake` must be called for what was just added; the lock is held."""
+        if not self._woken:
+            untimed = self._expiry is None and self._backlog.expires is not None
+            self._woken = untimed or (self.state is State.READY and self._backlog.sendable)
+            return self._woken
+        return False
+
+    def wake(self) -> None:
+        """Has the thread look at the backlog."""
+        self._loop.add_callback_threadsafe(self._pump)
+
+    def end(self, timeout: float) -> None:
+        """Closes the connection and ends the thread; not longer than `timeout` for the caller."""
+        self._loop.add_callback_threadsafe(self._end)
+        if not self.current:
+            self._thread.join(timeout)
+
+    def disown(self) -> None:
+        """For a forked child, where the thread does not exist: lets go of the parent's socket."""
+        if self._connection is not None:
+            self._connection.disown()
+
+    # -- the thread ----------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._connect()
+        while self.state is not State.ENDING:
+            try:
+                self._loop.start()
+            except Exception:
+                # pika raises from here what it can't decode, among others: nothing of this connection can be trusted.
+                self._complain("broke", "livepush: the connection to %s broke down", self._url.safe, exc_info=True)
+                self._break_down()
+        self._loop.close()
+
+    def _break_down(self) -> None:
+        """All that belonged to the loop is gone: the connection, its timers, callbacks on their way."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disown()
+        loop = self._loop
+        with self._lock:
+            self._loop, self._woken, self._expiry = IOLoop(), False, None
+        loop.close()
+        if self.state is not State.ENDING:
+            self._lost("the connection broke down")
+
+    def _connect(self) -> None:
+        if self.state is State.ENDING:
+            return
+        self.state = State.CONNECTING
+        self._attempted = time.monotonic()
+        try:
+            self._connection = _Connection(
+                self._url.parameters(HEARTBEAT_SECONDS, f"livepush publisher {os.getpid()}"),
+                on_open_callback=self._on_connected,
+                on_open_error_callback=self._on_disconnected,
+                on_close_callback=self._on_disconnected,
+                custom_ioloop=self._loop,
+            )
+        except Exception as error:
+            self._lost(_leaf(error))
+
+    def _on_connected(self, connection: pika.SelectConnection) -> None:
+        self.connections += 1
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        self._watch(connection, -1, SILENT_SECONDS // 5)
+        self._open()
+
+    def _on_disconnected(self, connection: pika.SelectConnection, error: BaseException) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        if self.state is State.ENDING:
+            self._loop.stop()
+        else:
+            self._lost(_leaf(error))
+
+    def _lost(self, why: str) -> None:
+        """Whatever the connection's end was: try again."""
+        self._stop_sending()
+        was_connected = self.state not in (State.WAITING, State.CONNECTING)
+        self.state = State.WAITING
+        age = time.monotonic() - self._attempted
+        delay = 0.0 if was_connected and age >= self._attempts.least else self._attempts.next()
+        self._complain(
+            "broker", "livepush: no broker at %s: %s; %d messages wait", self._url.safe, why, self._waiting()
+        )
+        self._loop.call_later(delay, self._connect)
+
+    def _watch(self, connection: pika.SelectConnection, received: int, patience: int) -> None:
+        """Every 5 s: has anything come?"""
+        if connection is not self._connection:
+            return
+        now = int(getattr(connection, "bytes_received", 0))
+        patience = SILENT_SECONDS // 5 if now != received else patience - 1
+        if patience <= 0:
+            assert self._connection is not None
+            self._connection.drop(AMQPHeartbeatTimeout(f"nothing received for {SILENT_SECONDS} s"))
+        else:
+            self._loop.call_later(5.0, lambda: self._watch(connection, now, patience))
+
+    # -- the channel ---------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        connection = self._connection
+        if connection is None or not connection.is_open or self.state is State.ENDING:
+            return
+        self.state = State.OPENING
+        self._channel = connection.channel(on_open_callback=self._on_channel)
+
+    def _open_after(self, delay: float) -> None:
+        """The channel of now is done with."""
+        connection, channel, self._channel = self._connection, self._channel, None
+        if channel is not None and channel.is_open:
+            channel.close()
+        self.state = State.OPENING
+        if delay <= 0:
+            self._open()
+        else:
+            self._loop.call_later(delay, lambda: self._open() if connection is self._connection else None)
+
+    def _on_channel(self, channel: Channel) -> None:
+        channel.add_on_close_callback(self._on_channel_closed)
+        channel.add_on_return_callback(self._on_returned)
+        channel.confirm_delivery(lambda frame: self._on_answer(channel, frame), lambda _: self._on_confirming(channel))
+
+    def _on_confirming(self, channel: Channel) -> None:
+        if channel is not self._channel or self.state is not State.OPENING:
+            return
+        self._attempts.reset()
+        if self._complained.pop("broker", None) is not None:
+            _log.info("livepush: connected to %s", self._url.safe)
+        with self._lock:
+            self._backlog.opened()
+            self.state = State.READY
+        self._pump()
+
+    def _on_blocked(self, *_: object) -> None:
+        self._complain("blocked", "livepush: %s takes no messages (memory or disk alarm)", self._url.safe)
+        if self.state is State.READY:
+            self.state = State.BLOCKED
+
+    def _on_unblocked(self, *_: object) -> None:
+        if self.state is State.BLOCKED:
+            self.state = State.READY
+            self._pump()
+
+    def _on_answer(self, channel: Channel, frame: Any) -> None:
+        if channel is not self._channel:
+            return
+        answer = frame.method
+        if isinstance(answer, pika.spec.Basic.Ack):
+            with self._lock:
+                progress = self._backlog.confirmed(answer.delivery_tag, answer.multiple)
+            if progress:
+                self._openings.reset()
+            self._pump()
+            return
+        with self._lock:
+            again = self._backlog.nacked(answer.delivery_tag, answer.multiple)
+        if again:
+            self._complain("nack", "livepush: %s could not keep a message; it is sent again", self._url.safe)
+            self._open_after(self._openings.next())
+        self._conclude()
+
+    def _on_returned(self, channel: Channel, _: Any, properties: pika.BasicProperties, __: bytes) -> None:
+        if channel is self._channel and properties.message_id is not None:
+            with self._lock:
+                self._backlog.returned(int(properties.message_id))
+
+    def _on_channel_closed(self, channel: Channel, why: Exception) -> None:
+        if channel is not self._channel:
+            return
+        if not isinstance(why, ChannelClosedByBroker):
+            self._stop_sending()  # with the connection, whose own callback follows
+            return
+        code, text = why.reply_code, f"{why.reply_code} {why.reply_text}"
+        if code == 404 or (code == 403 and "access to exchange" in why.reply_text):
+            self._stop_sending()
+            self._complain_of_exchange(text)
+            self._open_after(TOPOLOGY_SECONDS)
+            return
+        if code not in _MESSAGE_AT_FAULT:
+            self._stop_sending()
+            self._complain("channel", "livepush: %s closed the channel: %s", self._url.safe, text)
+            self._open_after(self._openings.next())
+            return
+        with self._lock:
+            progress = self._backlog.refused(text)
+        if progress:
+            self._complain("refused", "livepush: %s refuses a message for good: %s", self._url.safe, text)
+        else:
+            self._complain_of_exchange(text)
+        self._open_after(0 if progress else TOPOLOGY_SECONDS)
+        self._conclude()
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Writes what may be written; ends when the flight is full or nothing waits."""
+        self._conclude()
+        while True:
+            now = time.monotonic()
+            with self._lock:
+                self._woken = False
+                self._backlog.expire(now)
+                copies = self._backlog.copies(time.time_ns() // 1_000_000) if self.state is State.READY else []
+                expires = self._backlog.expires
+            if not copies:
+                break
+            self._write(copies)
+        if expires is not None and self._expiry is None:
+            self._expiry = self._loop.call_later(max(0.0, expires - now), self._on_expiry)
+        self._conclude()
+
+    def _on_expiry(self) -> None:
+        self._expiry = None
+        self._pump()
+
+    def _write(self, copies: list[Copy]) -> None:
+        connection, channel = self._connection, self._channel
+        if connection is None or channel is None or not channel.is_open:
+            return  # the callback that says so is under way
+        connection.cork()
+        try:
+            for kind, key, body, ts, stamp in copies:
+                properties = pika.BasicProperties(
+                    content_type="application/json",
+                    headers=headers_of(kind, ts, stamp),
+                    delivery_mode=1,  # a confirm from a stream means that it is on disk there, whatever the mode
+                    type=kind.value,
+                    app_id=None if stamp is None else stamp.publisher,
+                    message_id=None if stamp is None else str(stamp.number),
+                )
+                channel.basic_publish(self._exchange, key, body, properties, mandatory=stamp is not None)
+        finally:
+            connection.uncork()
+
+    # -- the end, and words --------------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        self.state = State.ENDING
+        self._stop_sending()
+        connection = self._connection
+        if connection is not None and not connection.is_closing and not connection.is_closed:
+            self._loop.call_later(GOODBYE_SECONDS, self._loop.stop)
+            connection.close()
+        else:
+            self._loop.stop()
+
+    def _stop_sending(self) -> None:
+        with self._lock:
+            self._backlog.lost()
+        self._conclude()
+
+    def _waiting(self) -> int:
+        with self._lock:
+            return len(self._backlog)
+
+    def _complain_of_exchange(self, text: str) -> None:
+        self._complain(
+            "exchange",
+            "livepush: can't publish to exchange %r at %s: %s; %d messages wait. `manage.py livepush topology` makes "
+            "it and says which rights Django's user needs",
+            self._exchange,
+            self._url.safe,
+            text,
+            self._waiting(),
+        )
+
+    def _complain(self, subject: str, text: str, *arguments: object, exc_info: bool = False) -> None:
+        now = time.monotonic()
+        if now - self._complained.get(subject, -COMPLAINT_SECONDS) >= COMPLAINT_SECONDS:
+            self._complained[subject] = now
+            _log.warning(text, *arguments, exc_info=exc_info)
+
+
+def _leaf(error: BaseException) -> str:
+    """The cause, out of pika's layers, in a few words."""
+    while True:
+        inner = getattr(error, "exceptions", None) or (getattr(error, "exception", None),)
+        if not isinstance(inner[-1], BaseException):
+            break
+        error = inner[-1]
+    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else repr(error)

@@ -1,0 +1,284 @@
+"""Publishing from any thread of a process without waiting for the broker.
+
+One `Publisher` serves a whole process. `publish` numbers the message, puts it into the backlog (`livepush.broker.
+backlog`) and returns a `Ticket`; one daemon thread (`livepush.broker.link`) does everything with the network. So a
+view never waits, and heartbeats are answered whatever the process does.
+
+    fork        the child starts anew: fresh id, own thread, empty backlog. What the parent had accepted is sent by the
+                parent; a ticket from before the fork never ends in the child.
+    exit        what is left is flushed for `flush_seconds` when the interpreter ends, also by `sys.exit` and after an
+                exception, and in children of `multiprocessing`. A process that is killed, or ends by `os._exit`,
+                flushes nothing; `flush` does.
+    signals     `publish` must not be called from a signal handler: it takes a lock.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import secrets
+import sys
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from livepush.broker.backlog import Backlog, Bounds, Draft
+from livepush.broker.envelope import Kind
+from livepush.broker.errors import PublisherClosed, PublishError
+from livepush.broker.link import Link
+from livepush.broker.url import BrokerURL
+
+__all__ = ["Counters", "Draft", "Kind", "Publisher", "PublisherSettings", "Ticket"]
+
+_log = logging.getLogger("livepush")
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherSettings:
+    """How a process publishes.
+
+    Attributes:
+        url: the broker.
+        exchange: topic exchange; a missing one is waited for.
+        messages, bytes: of the backlog; over either, an event is not kept (`BacklogFull`) and its channel is resynced.
+        live_seconds: how long a `live` message may wait for the broker.
+        flush_seconds: how long the process's exit waits for confirms.
+    """
+
+    url: BrokerURL
+    exchange: str = "livepush"
+    messages: int = 10_000
+    bytes: int = 16 * 2**20
+    live_seconds: float = 2.0
+    flush_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.url, BrokerURL):
+            raise ValueError(f"url: must be a BrokerURL, not {type(self.url).__name__}; use BrokerURL.parse(text)")
+        if not 1 <= len(self.exchange.encode()) <= 255:
+            raise ValueError(f"exchange {self.exchange!r}: must have 1 to 255 bytes, as AMQP has it")
+        if self.messages < 1:
+            raise ValueError(f"messages {self.messages!r}: must be at least 1")
+        if self.bytes < 1:
+            raise ValueError(f"bytes {self.bytes!r}: must be at least 1; an event may have 256 KiB")
+        if self.live_seconds <= 0:
+            raise ValueError(f"live_seconds {self.live_seconds!r}: must be above 0")
+        if self.flush_seconds < 0:
+            raise ValueError(f"flush_seconds {self.flush_seconds!r}: must be 0 (no waiting) or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What became of this process's publications.
+
+    Attributes:
+        published: calls of `publish`.
+        confirmed: of them, those that the broker has.
+        failed: of them, those that failed, by the name of the error's class.
+        reconnects: connections made after the first.
+    """
+
+    published: int
+    confirmed: int
+    failed: Mapping[str, int]
+    reconnects: int
+
+
+class Ticket(Future["str | None"]):
+    """One publication. Its result is the event's id (None for `live`), once the broker has confirmed it.
+
+    Callbacks run in the publisher's thread, or at once when the ticket is done; they must not wait for other tickets.
+    It can't be cancelled: what has a number is published.
+
+    Attributes:
+        id: `<publisher>-<number>`; None for `live` and for what was not accepted.
+    """
+
+    id: str | None = None
+
+    def cancel(self) -> bool:
+        return False
+
+
+class Publisher:
+    """Sends drafts to the broker, in order, each confirmed or failed."""
+
+    def __init__(self, settings: PublisherSettings) -> None:
+        self.settings = settings
+        self._closed = False
+        self._start_anew()
+        _publishers.add(self)
+
+    def _start_anew(self) -> None:
+        """Also in a forked child: the lock may be held by a thread that does not exist here."""
+        settings = self.settings
+        bounds = Bounds(messages=settings.messages, bytes=settings.bytes, live_seconds=settings.live_seconds)
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._backlog = Backlog[Ticket](secrets.token_hex(6), bounds)
+        self._link: Link | None = None
+        self._concluding = 0
+        self._published = self._confirmed = 0
+        self._failed: Counter[str] = Counter()
+
+    @property
+    def id(self) -> str:
+        """This publisher's own, new for each process."""
+        return self._backlog.publisher
+
+    @property
+    def state(self) -> str:
+        """A word for people: unused, waiting, connecting, opening, ready, blocked, ending."""
+        link = self._link
+        return "unused" if link is None else link.state.value
+
+    @property
+    def counters(self) -> Counters:
+        """As they are now."""
+        with self._lock:
+            reconnects = 0 if self._link is None else max(0, self._link.connections - 1)
+            return Counters(self._published, self._confirmed, dict(self._failed), reconnects)
+
+    def publish(self, draft: Draft) -> Ticket:
+        """Accepts a message, from any thread, without waiting.
+
+        The ticket is failed already when the backlog is full (`BacklogFull`) or the publisher closed
+        (`PublisherClosed`).
+        """
+        ticket, error = Ticket(), None
+        with self._lock:
+            self._published += 1
+            try:
+                self._ensure_link()
+                ticket.id = self._backlog.add(draft, ticket, time.monotonic(), time.time_ns() // 1_000_000)
+            except PublishError as refusal:
+                error = refusal
+                self._failed[type(error).__name__] += 1
+            link = self._link
+            wake = link is not None and link.needs_waking()
+        if link is not None and wake:
+            link.wake()
+        if error is not None:
+            ticket.set_exception(error)
+        return ticket
+
+    def flush(self, timeout: float) -> int:
+        """Waits until the broker has answered for everything; in a callback of a ticket it does not wait.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            How many messages are left.
+        """
+        with self._idle:
+            if self._link is not None and not self._link.current:
+                self._idle.wait_for(lambda: not self._left(), timeout)
+            return self._left()
+
+    def close(self, timeout: float) -> int:
+        """Accepts nothing more, flushes, fails what is left with `PublisherClosed` and ends the thread.
+
+        Args:
+            timeout: seconds for all of it, but a moment for the goodbye.
+
+        Returns:
+            How many messages were left.
+        """
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            self._closed = True
+        self.flush(timeout)
+        with self._lock:
+            left = self._backlog.abandon(PublisherClosed("the process ended before the broker confirmed"))
+        self._conclude()
+        if self._link is not None:
+            self._link.end(max(0.5, deadline - time.monotonic()))
+        return left
+
+    # -- within --------------------------------------------------------------------------------------------------------
+
+    def _ensure_link(self) -> None:
+        """The link, started by the first message. The lock is held."""
+        if self._closed:
+            raise PublisherClosed("this process's publisher is closed")
+        if self._link is None:
+            link = Link(self.settings.url, self.settings.exchange, self._backlog, self._lock, self._conclude)
+            try:
+                link.start()
+            except RuntimeError as error:  # "can't start new thread at interpreter shutdown"
+                raise PublisherClosed(f"this process is ending: {error}") from None
+            self._link = link
+            _finish_with_multiprocessing(self)
+
+    def _left(self) -> int:
+        return len(self._backlog) + self._concluding
+
+    def _conclude(self) -> None:
+        """Ends the tickets that are settled, without the lock, because their callbacks may do anything."""
+        with self._lock:
+            settled = self._backlog.take_settled()
+            self._concluding += len(settled)
+            if not settled:
+                if not self._left():
+                    self._idle.notify_all()
+                return
+            for _, _, error in settled:
+                if error is None:
+                    self._confirmed += 1
+                else:
+                    self._failed[type(error).__name__] += 1
+        for ticket, id_, error in settled:
+            try:
+                if error is None:
+                    ticket.set_result(id_)
+                else:
+                    ticket.set_exception(error)
+            except BaseException:  # SystemExit of a callback is not the publisher's end
+                _log.exception("livepush: a callback of a publication failed")
+        with self._lock:
+            self._concluding -= len(settled)
+            if not self._left():
+                self._idle.notify_all()
+
+
+_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for publisher in list(_publishers):
+        link = publisher._link
+        publisher._start_anew()
+        if link is not None:
+            link.disown()
+
+
+def _at_exit() -> None:
+    for publisher in list(_publishers):
+        _close_at_exit(publisher)
+
+
+def _close_at_exit(publisher: Publisher) -> None:
+    left = publisher.close(publisher.settings.flush_seconds)
+    if left:
+        _log.error("livepush: the process ends, and the broker has not confirmed %d messages", left)
+
+
+def _finish_with_multiprocessing(publisher: Publisher) -> None:
+    """Children of `multiprocessing` end by `os._exit` after their own finalizers; `atexit` is not called in them."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _close_at_exit, args=(publisher,), exitpriority=0)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+# Daemon threads still run while atexit's callbacks do, and later ones are called first: registered at import, so that
+# what the application registers afterwards may still publish.
+atexit.register(_at_exit)
