@@ -5,9 +5,10 @@
     IDENTIFYING   the session is looked up in the thread pool;    a user: GREETING (or OPEN, a listener); nobody: 4401;
                   nothing is read from the client                 no room or no database: 4029
     GREETING      waits for `hello`                               `hello`: OPEN; 10 s since it was opened: 4408
-    OPEN          events, requests                                either side closes
-    CLOSED        is forgotten by the hub; late answers of the
-                  thread pool are thrown away
+    OPEN          events, requests                                either side closes: CLOSING
+    CLOSING       nothing is delivered or handled any more; late  the transport has gone
+                  answers of the thread pool are thrown away
+    CLOSED        is forgotten
 
 Requests are handled one after the other, in order; while one waits for the thread pool nothing more is read, so that
 what is queued is bounded by one read of the transport.
@@ -44,6 +45,7 @@ class State(Enum):
     IDENTIFYING = auto()
     GREETING = auto()
     OPEN = auto()
+    CLOSING = auto()
     CLOSED = auto()
 
 
@@ -143,29 +145,41 @@ class Connection:
 
     def close(self, code: Close, reason: str) -> None:
         """Ends the connection, after what is pending."""
-        if self.state is State.CLOSED:
+        if self.ended:
             return
         if not self._held:
             self.flush()
-        self.closed()
+        self.end()
         self._link.close(code, reason)
 
     def abort(self) -> None:
         """Drops the connection at once."""
-        self.closed()
+        self.end()
         self._link.abort()
 
-    def closed(self) -> None:
-        """The transport has gone, or is about to: nothing is delivered or handled any more."""
-        if self.state is State.CLOSED:
+    def end(self) -> None:
+        """The transport is about to go: nothing is delivered or handled any more."""
+        if self.ended:
             return
-        self.state = State.CLOSED
+        self.state = State.CLOSING
         self._stop_timer()
         self._inbox.clear()
         self._held.clear()
         self.pending = []
         self.write = _discard
-        self.hub.forget(self)
+        self.hub.silence(self)
+
+    def closed(self) -> None:
+        """The transport has gone."""
+        self.end()
+        if self.state is State.CLOSING:
+            self.state = State.CLOSED
+            self.hub.forget(self)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, the transport still being there or not."""
+        return self.state is State.CLOSING or self.state is State.CLOSED
 
     def _no_hello(self) -> None:
         self._timer = None
@@ -205,14 +219,14 @@ class Connection:
 
     def received(self, payload: bytes) -> None:
         """One message of the client."""
-        if self.state is State.CLOSED:
+        if self.ended:
             return
         self._inbox.append(payload)
         if not self._busy:
             self._handle_inbox()
 
     def _handle_inbox(self) -> None:
-        while self._inbox and not self._busy and self.state is not State.CLOSED:
+        while self._inbox and not self._busy and not self.ended:
             try:
                 request = native.parse(self._inbox.popleft(), self._limits.message_depth)
             except BadMessage as error:
@@ -248,7 +262,7 @@ class Connection:
             named = [name for name in hello.channels if is_channel(name)][: self._limits.subscriptions]
             grants = tuple(grant for name in named if (grant := self.hub.directory.grant(snapshot, name)))
         grants = await self._permitted(grants)
-        if self.state is State.CLOSED:
+        if self.ended:
             return
         # A listener has had what was released until now.
         after = self.hub.index if self.state is State.OPEN else self._opened_at
@@ -282,7 +296,7 @@ class Connection:
             return
         grant = self.hub.directory.grant(self._identified(), channel)
         grants = await self._permitted(() if grant is None else (grant,))
-        if self.state is State.CLOSED:
+        if self.ended:
             return
         if not grants:
             self._error(request.n, ErrorCode.FORBIDDEN, "this channel is not open to you")
@@ -329,7 +343,7 @@ class Connection:
         done.addCallback(self._finished)
 
     def _failed(self, failure: Failure) -> None:
-        if self.state is State.CLOSED:
+        if self.ended:
             return
         if failure.check(Busy, IdentityUnavailable) is None:
             self._log.failure("A request of connection {name} broke.", failure, name=self.name)
@@ -337,7 +351,7 @@ class Connection:
 
     def _finished(self, _: None) -> None:
         self._busy = False
-        if self.state is not State.CLOSED:
+        if not self.ended:
             self._link.resume_reading()
             self._handle_inbox()
 
@@ -357,12 +371,12 @@ class Connection:
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full: the peer does not read. What comes now waits here, up to the bound."""
-        if self.state is not State.CLOSED:
+        if not self.ended:
             self.write = self._hold
 
     def resumeProducing(self) -> None:
         """The peer has caught up."""
-        if self.state is State.CLOSED:
+        if self.ended:
             return
         held, self._held, self._held_bytes = self._held, [], 0
         self.write = self._link.write

@@ -137,7 +137,7 @@ class Hub:
 
     @property
     def connections(self) -> int:
-        """How many are open, identified or not."""
+        """How many have a transport, identified or not, ending or not."""
         return len(self._connections)
 
     def register(self, connection: Connection) -> str:
@@ -191,22 +191,25 @@ class Hub:
             if not room:
                 del self._rooms[channel]
 
-    def forget(self, connection: Connection) -> None:
-        """A connection has gone."""
+    def silence(self, connection: Connection) -> None:
+        """A connection is ending: it hears nothing more."""
         for channel in list(connection.channels):
             self.unsubscribe(connection, channel)
-        self._connections.pop(connection, None)
         user = connection.user
         if user is not None and user in self._users:
             self._users[user].pop(connection, None)
             if not self._users[user]:
                 del self._users[user]
+
+    def forget(self, connection: Connection) -> None:
+        """Its transport has gone."""
+        self._connections.pop(connection, None)
         if self._empty is not None and not self._connections:
             empty, self._empty = self._empty, None
             empty.callback(None)
 
     def close_all(self, code: Close, reason: str) -> Deferred[None]:
-        """Ends every connection; fires when the last has gone. A connection waits for its peer for a second at most."""
+        """Ends every connection; fires when the last transport has gone, which its link bounds in time."""
         done: Deferred[None] = Deferred()
         if not self._connections:
             done.callback(None)

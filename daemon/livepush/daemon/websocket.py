@@ -91,7 +91,7 @@ class WebSocketLink(WebSocketServerProtocol):
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
         # Autobahn's hook, called at the header of the frame that would pass the limit; its own answer is 1009.
         if self.connection is not None:
-            self.connection.closed()
+            self.connection.end()
         self._fail_connection(Close.TOO_LARGE, f"a message is at most {max_msg_size} bytes")
 
     def _forget_request(self) -> None:

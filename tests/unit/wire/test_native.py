@@ -1,0 +1,142 @@
+"""Tests of livepush.wire.native."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from livepush.broker.envelope import Event
+from livepush.wire import native
+from livepush.wire.errors import BadMessage
+from livepush.wire.native import ErrorCode, Granted, Hello, Subscribe, Unknown, Unsubscribe, parse
+
+
+def request(**fields: Any) -> bytes:
+    """A client's message."""
+    return json.dumps(fields).encode()
+
+
+def message(frame: bytes) -> Any:
+    """What a frame of the server says."""
+    size = frame[1]
+    return json.loads(frame[2:] if size < 126 else frame[4:] if size == 126 else frame[10:])
+
+
+class ParseTests(SynchronousTestCase):
+    """What clients say."""
+
+    def test_hello(self) -> None:
+        """A greeting names the tab and the channels wanted, each with a position or none."""
+        raw = request(op="hello", n=0, tab="k3f9", channels={"orders": None, "chat": "x.1"}, more=[1])
+        self.assertEqual(parse(raw, 32), Hello(0, "k3f9", {"orders": None, "chat": "x.1"}))
+        self.assertEqual(parse(request(op="hello"), 32), Hello(None, None, None))
+
+    def test_subscriptions(self) -> None:
+        """A channel's name is not judged here: a bad one is answered, and the connection stays."""
+        self.assertEqual(parse(request(op="subscribe", n=1, channel="#"), 32), Subscribe(1, "#", None))
+        self.assertEqual(parse(request(op="subscribe", channel="a", since="p"), 32), Subscribe(None, "a", "p"))
+        self.assertEqual(parse(request(op="unsubscribe", n=2, channel=""), 32), Unsubscribe(2, ""))
+
+    def test_unknown_op(self) -> None:
+        """An op of a later version is no violation."""
+        self.assertEqual(parse(request(op="dance", n=5), 32), Unknown(5))
+
+    def test_violations(self) -> None:
+        """Wrong types are told in words that repeat nothing of the message."""
+        secret = "s3cret" * 50
+        for raw in (
+            b"",
+            b"[]",
+            b'"hello"',
+            request(),
+            request(op=1),
+            request(op=None),
+            request(op="hello", n="0"),
+            request(op="hello", n=True),
+            request(op="hello", n=-1),
+            request(op="hello", n=2**53),
+            request(op="hello", n=1.5),
+            request(op="hello", tab=7),
+            request(op="hello", tab=""),
+            request(op="hello", tab=secret),
+            request(op="hello", tab="a b"),
+            request(op="hello", channels=["orders"]),
+            request(op="hello", channels={"orders": 1}),
+            request(op="hello", channels={"orders": secret}),
+            request(op="subscribe"),
+            request(op="subscribe", channel=None),
+            request(op="subscribe", channel={"a": secret}),
+            request(op="subscribe", channel="a", since=3),
+            request(op="unsubscribe", channel=[secret]),
+            b'{"op": "hello", "n": NaN}',
+        ):
+            with self.assertRaises(BadMessage, msg=raw) as caught:
+                parse(raw, 32)
+            self.assertNotIn("s3cret", caught.exception.why)
+
+    @given(st.binary(max_size=100) | st.text(max_size=50).map(lambda text: json.dumps({"op": text}).encode()))
+    def test_anything(self, raw: bytes) -> None:
+        """Whatever is sent is a message or a violation, nothing else."""
+        try:
+            parse(raw, 32)
+        except BadMessage as error:
+            self.assertTrue(error.why)
+
+
+class EncodeTests(SynchronousTestCase):
+    """What the server says."""
+
+    def test_event(self) -> None:
+        """An event carries the view, its id and when it was published; a live one has no id."""
+        event = Event("orders", "lock", {"order": 5})
+        self.assertEqual(
+            message(native.event_frame(event, {"order": 5, "é": "\u2028</script>"}, "a1-17", 12)),
+            {
+                "op": "event",
+                "channel": "orders",
+                "type": "lock",
+                "data": {"order": 5, "é": "\u2028</script>"},
+                "id": "a1-17",
+                "ts": 12,
+            },
+        )
+        self.assertNotIn("id", message(native.event_frame(event, {}, None, 12)))
+
+    def test_welcome(self) -> None:
+        """A welcome names the user and what is granted, and why a channel must be reloaded."""
+        channels = {"orders": Granted("moderator", 3), "chat": Granted("all", 0, "trimmed")}
+        self.assertEqual(
+            message(native.welcome_frame(0, "c9", 7, 25, (500, 20_000), channels)),
+            {
+                "op": "welcome",
+                "n": 0,
+                "conn": "c9",
+                "user": 7,
+                "heartbeat": 25,
+                "retry": [500, 20_000],
+                "channels": {
+                    "orders": {"audience": "moderator", "replayed": 3},
+                    "chat": {"audience": "all", "resync": "trimmed"},
+                },
+            },
+        )
+
+    def test_answers(self) -> None:
+        """Answers echo the request's number where it had one."""
+        self.assertEqual(
+            message(native.ok_frame(1, "orders", Granted("client"))),
+            {"op": "ok", "n": 1, "channel": "orders", "audience": "client", "replayed": 0},
+        )
+        self.assertEqual(message(native.ok_frame(None, "orders")), {"op": "ok", "channel": "orders"})
+        self.assertEqual(
+            message(native.error_frame(3, ErrorCode.FORBIDDEN, "no")),
+            {"op": "error", "n": 3, "code": "forbidden", "retry": False, "message": "no"},
+        )
+        self.assertEqual(
+            message(native.resync_frame("orders", "hole")), {"op": "resync", "channel": "orders", "why": "hole"}
+        )
+        self.assertEqual(message(native.HEARTBEAT_FRAME), {"op": "heartbeat"})
