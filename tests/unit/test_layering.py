@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOTS = ("broker", "daemon", "djangosite")
 IDENTITY = "livepush.daemon.identity"
 COMMANDS = "livepush.django.management.commands"
+TWISTED_SIDE = tuple(f"livepush.broker.{name}" for name in ("amqp", "causes", "embedded", "feed"))
 TWISTED = ("twisted", "autobahn", "txaio", "txredisapi", "zope", "pika.adapters.twisted_connection")
 
 # Who reads the environment or Django's settings; everybody else is handed a frozen value.
@@ -102,7 +103,7 @@ def layering(module: Module) -> Iterator[str]:
     ours: tuple[str, ...] = ("livepush.broker",)
     foreign: tuple[str, ...] = ("django",)
     if module.within("livepush.broker"):
-        if not module.within("livepush.broker.amqp", "livepush.broker.feed", "livepush.broker.embedded"):
+        if not module.within(*TWISTED_SIDE):
             foreign += TWISTED
         elif not module.within("livepush.broker.amqp"):
             foreign += ("pika.adapters.twisted_connection",)
