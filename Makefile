@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo demo-check demo-reset manage
+.PHONY: help demo demo-check demo-reset manage test unit lint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,21 @@ demo-reset: $(VENV)/bin/python ## forget the demo's database and secrets
 manage: $(VENV)/.demo ## run manage.py with the demo's settings and database: make manage ARGS="shell"
 	@exec $(BIN)/python djangosite/manage.py $(ARGS)
 
+test: $(VENV)/.test ## run every test; installs the servers they need (Debian, root or sudo)
+	@tests/install_servers.sh
+	@exec $(BIN)/trial tests
+
+unit: $(VENV)/.test ## run the tests that need no server
+	@exec $(BIN)/trial tests.unit
+
+lint: $(VENV)/.test ## ruff and mypy, strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/.test ## what livepush costs, against a bare pipeline (minutes): make bench ARGS="--help"
+	@exec $(BIN)/python -m bench $(ARGS)
+
 $(VENV)/bin/python:
 	@if [ -z "$(PYTHON)" ]; then echo "livepush: needs Python 3.11 or later, and finds none; name one: make PYTHON=..." >&2; exit 1; fi
 	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
@@ -40,3 +55,8 @@ $(VENV)/.demo: setup.py pyproject.toml | $(VENV)/bin/python
 	@echo "installing livepush and what the demo needs into $(VENV)"
 	@$(PIP) install --editable '.[demo]'
 	@touch $@
+
+$(VENV)/.test: setup.py pyproject.toml | $(VENV)/bin/python
+	@echo "installing livepush and what its tests need into $(VENV)"
+	@$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.demo
