@@ -1,1 +1,13 @@
-"""The Django side of livepush: declare channels, publish what happened."""
+"""The Django side of livepush: declare channels, publish what happened.
+
+    from livepush.django import Audience, Channel, publish, user_channel
+
+Importing it imports neither Twisted nor pika; the connection to the broker is made when something is published.
+"""
+
+from __future__ import annotations
+
+from livepush.django.channels import Audience, Channel, user_channel
+from livepush.django.publication import Publication, publish
+
+__all__ = ["Audience", "Channel", "Publication", "publish", "user_channel"]

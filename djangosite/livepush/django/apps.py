@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 
 class LivepushConfig(AppConfig):
@@ -11,3 +12,10 @@ class LivepushConfig(AppConfig):
     name = "livepush.django"
     label = "livepush"
     verbose_name = "livepush"
+
+    def ready(self) -> None:
+        """Registers the system checks, and imports every app's `push.py`."""
+        from livepush.django import checks
+
+        checks.register()
+        autodiscover_modules("push")

@@ -9,8 +9,8 @@
  * 3. It marks requests to the page's own origin with the id of this tab (header X-Livepush-Tab, form field
  *    livepush_tab), so that the one who acts gets the answer to his request and not the push as well.
  *
- * Every table here has a bound: CHANNELS names, SEEN publishers. Requests to the server are not queued: the wanted state
- * of each channel is compared with the granted one, and what differs is asked for, SENDS a second.
+ * Every table here has a bound: CHANNELS names, SEEN publishers. Requests to the server are not queued: the wanted
+ * state of each channel is compared with the granted one, and what differs is asked for, SENDS a second.
  */
 (function (root) {
   "use strict";
@@ -661,7 +661,9 @@
     pump();
 
     const delay = ended ? spreadAfter(ended) : 0;
-    for (const [name, due] of Array.from(reloads)) if (due.timer === null) reloads.delete(name); // this one stands for it
+    for (const [name, due] of Array.from(reloads)) {
+      if (due.timer === null) reloads.delete(name); // fell due meanwhile; the one below stands for it
+    }
     for (const name of Object.keys(granted)) {
       if (ended) resync(name, "restart", delay);
       else if (granted[name] && granted[name].resync) resync(name, granted[name].resync, spread());
@@ -890,7 +892,7 @@
   markForms();
   listen();
 
-  // ------------------------------------------------------------------------------------------------- starting by itself
+  // ------------------------------------------------------------------------------------------------ starting by itself
 
   let started = false;
 

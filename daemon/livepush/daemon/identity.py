@@ -1,0 +1,384 @@
+"""Who a browser's cookies belong to: the daemon's only door to Django.
+
+    load() / site()        Django is set up; what the daemon needs of it comes out as plain values
+    Reader                 blocking: Cookie header -> session -> user -> declared permissions
+    Identifier             the same from the reactor, in a bounded pool of threads of its own
+
+Nothing here writes (`livepush.django.sessions` says how), so the account of `LIVEPUSH_AUTH_DATABASE` needs SELECT only,
+on the tables of sessions, users, groups and permissions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import django
+from django.conf import settings as django_settings
+from django.core import checks
+from django.core.exceptions import (
+    ImproperlyConfigured,
+    ObjectDoesNotExist,
+    PermissionDenied,
+)
+from django.db import DEFAULT_DB_ALIAS, Error, close_old_connections
+from django.http import Http404
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from livepush.daemon.entitlement import AudienceRule, ChannelRule, Directory, Snapshot
+from livepush.daemon.errors import Busy, IdentityUnavailable
+from livepush.daemon.origin import OriginSettings
+from livepush.django import channels, conf, sessions
+
+MAX_SAFE_INTEGER = 2**53 - 1
+"""The largest integer that JavaScript holds exactly; a larger primary key goes to browsers as a text."""
+
+LEAVE_SECONDS = 2.0
+"""How long the end waits for a thread that the database holds up; it dies with the process."""
+
+QUIET_SECONDS = 10.0
+"""At most one failure of the database is logged in this time: all clients come back when it is away."""
+
+_log = Logger()
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    """How users are looked up.
+
+    Attributes:
+        threads: that work for Django; each holds one connection per database that it uses.
+        queue: jobs that may wait for a thread. One more is refused with `Busy`.
+        database: alias that sessions, users and permissions are read from; `default`: where the site's routers say.
+        anonymous: visitors who are not logged in may connect.
+
+    Raises:
+        ValueError: a number is not positive.
+    """
+
+    threads: int = 4
+    queue: int = 1000
+    database: str = DEFAULT_DB_ALIAS
+    anonymous: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "queue"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"IdentitySettings.{name} {value!r}: must be a positive int")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the daemon knows of a Django site.
+
+    Attributes:
+        conf: its `LIVEPUSH_*` settings.
+        directory: its declared channels.
+        origins: whose pages may use its cookies.
+        identifier: who its users are; not started.
+    """
+
+    conf: conf.Conf
+    directory: Directory
+    origins: OriginSettings
+    identifier: Identifier
+
+
+def load(settings_module: str | None, pythonpath: str, reactor: Any = None) -> Site:
+    """Sets Django up and looks at the site. Blocking, so before the reactor runs.
+
+    Args:
+        settings_module: None: the environment's DJANGO_SETTINGS_MODULE.
+        pythonpath: the folder that it is imported from.
+        reactor: as for `site`.
+
+    Raises:
+        ImproperlyConfigured: there are no such settings, Django refuses them, or they or a declaration have faults:
+            one line for each.
+    """
+    folder = os.path.abspath(pythonpath)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    if settings_module is not None:
+        os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
+    name = os.environ.get("DJANGO_SETTINGS_MODULE")
+    if not name:
+        raise ImproperlyConfigured("there is no settings module: give --settings or set DJANGO_SETTINGS_MODULE")
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise ImproperlyConfigured(
+            f"there is no settings module {name} in {folder} or on the path: correct --settings or --pythonpath"
+        ) from None
+    django.setup()
+    return site(reactor)
+
+
+def site(reactor: Any = None) -> Site:
+    """Looks at the site of a Django that is set up.
+
+    Args:
+        reactor: None: Twisted's, which must have been chosen by now.
+
+    Raises:
+        ImproperlyConfigured: the settings or a declaration have faults: one line for each.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    if not any(entry == "livepush.django" or entry.startswith("livepush.django.") for entry in _installed()):
+        raise ImproperlyConfigured('livepush.django is not installed: add "livepush.django" to INSTALLED_APPS')
+    found = [each for each in checks.run_checks(tags=["livepush"]) if each.is_serious() and not each.is_silenced()]
+    if found:
+        raise ImproperlyConfigured("\n".join(f"{_line(each)} ({each.id})" for each in found))
+    known = conf.conf()
+    return Site(
+        conf=known,
+        directory=directory_of(channels.declared),
+        origins=OriginSettings(
+            allowed=known.allowed_origins,
+            trusted=tuple(django_settings.CSRF_TRUSTED_ORIGINS),
+            hosts=_hosts(),
+            https_only=bool(django_settings.SECURE_SSL_REDIRECT or django_settings.SESSION_COOKIE_SECURE),
+        ),
+        identifier=Identifier(
+            IdentitySettings(known.auth_threads, known.auth_queue, known.auth_database, known.anonymous), reactor
+        ),
+    )
+
+
+def directory_of(registry: channels.Registry) -> Directory:
+    """The declared channels as plain values."""
+    return Directory(
+        tuple(
+            ChannelRule(
+                pattern=pattern,
+                audiences=tuple(AudienceRule(each.name, each.perm) for each in channels.audiences_of(declaration)),
+                auto=bool(declaration.auto),
+                guarded=channels.is_guarded(declaration),
+            )
+            for pattern, declaration in registry.readable()
+        )
+    )
+
+
+class Reader:
+    """Reads sessions, users and permissions, and writes nothing. Blocking; any thread."""
+
+    def __init__(self, settings: IdentitySettings, registry: channels.Registry) -> None:
+        self._settings, self._registry = settings, registry
+        rules = directory_of(registry).rules
+        self._permissions = tuple(
+            sorted({each.permission for rule in rules for each in rule.audiences if each.permission is not None})
+        )
+        self._known: dict[frozenset[str], frozenset[str]] = {}
+
+    def identify(self, cookies: str) -> Snapshot | None:
+        """The user whose session a Cookie header names.
+
+        Returns:
+            None: nobody who may connect. Where anonymous visitors may, nobody is one of them.
+
+        Raises:
+            Exception: a database, a cache, or the code of a session engine or an authentication backend failed.
+        """
+        with sessions.reading_from(self._settings.database):
+            login = sessions.login_of(cookies)
+            if login is None:
+                return self._anonymous()
+            user = login.user
+            return Snapshot(
+                user=str(user.pk),
+                wire_user=user.pk if _is_exact(user.pk) else str(user.pk),
+                session_key=login.session_key,
+                auth_hash=login.auth_hash,
+                permissions=self._held_by(user),
+                is_superuser=bool(getattr(user, "is_superuser", False)),
+                admitted=True,
+            )
+
+    def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
+        """What the declaration's own `allows` says, of a user read anew.
+
+        The rule is the site's code: its queries go where the site's routers say.
+
+        Raises:
+            django.db.Error: the database failed; any other exception of the rule is a no, logged.
+        """
+        declaration = self._registry.find(channel)
+        args = rule.pattern.match(channel)
+        if declaration is None or args is None:
+            return False
+        user = self._fresh(snapshot)
+        if user is None:
+            return False
+        try:
+            answer: object = declaration().allows(user, **args)
+        except Error:
+            raise
+        except (ObjectDoesNotExist, PermissionDenied, Http404):
+            return False
+        except Exception:
+            # The site's code, for one channel of one connection: it is refused, and all else goes on.
+            _log.failure("{name}.allows failed and counts as a no.", name=declaration.__qualname__)
+            return False
+        if inspect.iscoroutine(answer):
+            answer.close()
+            return False
+        return bool(answer)
+
+    def _anonymous(self) -> Snapshot | None:
+        if not self._settings.anonymous:
+            return None
+        from django.contrib.auth.models import AnonymousUser
+
+        return Snapshot(None, None, None, None, self._held_by(AnonymousUser()), is_superuser=False, admitted=True)
+
+    def _held_by(self, user: Any) -> frozenset[str]:
+        """The declared permissions that a user has; one object for all who have the same."""
+        held = frozenset(permission for permission in self._permissions if user.has_perm(permission))
+        if len(self._known) > 1000:  # a bound, where backends give every user rights of his own
+            self._known.clear()
+        return self._known.setdefault(held, held)
+
+    def _fresh(self, snapshot: Snapshot) -> Any:
+        """The snapshot's user as he is now; None: he has gone, or may no longer log in."""
+        from django.contrib.auth import get_backends, get_user_model
+        from django.contrib.auth.models import AnonymousUser
+
+        if snapshot.user is None:
+            return AnonymousUser() if self._settings.anonymous else None
+        with sessions.reading_from(self._settings.database):
+            pk = get_user_model()._meta.pk.to_python(snapshot.user)
+            users = (backend.get_user(pk) for backend in get_backends() if hasattr(backend, "get_user"))
+            return next((user for user in users if user is not None), None)
+
+
+class Identifier:
+    """Asks Django in threads of its own, from the reactor's thread.
+
+    At the bound (`queue` jobs waiting, all threads at work) a job is refused with `Busy` and nothing is started. What
+    is waiting when the end comes is refused likewise.
+    """
+
+    def __init__(
+        self, settings: IdentitySettings, reactor: Any, registry: channels.Registry = channels.declared
+    ) -> None:
+        self._settings, self._reactor = settings, reactor
+        self._reader = Reader(settings, registry)
+        self._pool = ThreadPool(0, settings.threads, "livepush-django")
+        # A thread that the database holds up must not keep the process from ending.
+        self._pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
+        self._jobs = 0
+        self._open = False
+        self._quiet_until = 0.0
+
+    def start(self) -> None:
+        """Starts the pool."""
+        self._pool.start()
+        self._open = True
+
+    def stop(self) -> Deferred[None]:
+        """Ends the pool; fires when its threads have ended, or after 2 s, which leaves a stuck one behind."""
+        self._open = False
+        stopped: Deferred[None] = Deferred()
+
+        def ended() -> None:
+            if not stopped.called:
+                timer.cancel()
+                stopped.callback(None)
+
+        def left() -> None:
+            _log.warn("The database has not answered in time; its thread is left behind.")
+            stopped.callback(None)
+
+        def join() -> None:
+            self._pool.stop()
+            self._reactor.callFromThread(ended)
+
+        timer = self._reactor.callLater(LEAVE_SECONDS, left)
+        threading.Thread(target=join, name="livepush-django-end", daemon=True).start()
+        return stopped
+
+    async def identify(self, cookies: str) -> Snapshot | None:
+        """The user of a Cookie header.
+
+        Returns:
+            None: nobody who may connect.
+
+        Raises:
+            Busy: too many are waiting.
+            IdentityUnavailable: the database, or what else it takes, failed; logged.
+        """
+        return await self._run(partial(self._reader.identify, cookies))
+
+    async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
+        """The object-level rule of a channel's declaration, asked of a fresh user.
+
+        Raises:
+            Busy: too many are waiting.
+            IdentityUnavailable: the database failed; logged.
+        """
+        return await self._run(partial(self._reader.allows, snapshot, rule, channel))
+
+    async def _run(self, job: Callable[[], T]) -> T:
+        if not self._open or self._jobs >= self._settings.threads + self._settings.queue:
+            raise Busy
+        self._jobs += 1
+        try:
+            answer: T = await deferToThreadPool(self._reactor, self._pool, self._with_connections, job)
+        except Busy:
+            raise
+        except Exception as error:
+            # The boundary to Django, and to the site's backends: the client tries again, whatever it was.
+            if self._reactor.seconds() >= self._quiet_until:
+                self._quiet_until = self._reactor.seconds() + QUIET_SECONDS
+                _log.failure("Who a user is could not be found out.")
+            raise IdentityUnavailable(type(error).__name__) from None
+        finally:
+            self._jobs -= 1
+        return answer
+
+    def _with_connections(self, job: Callable[[], T]) -> T:
+        """In the thread: what Django does around a request, so that a dead connection heals."""
+        if not self._open:
+            raise Busy
+        close_old_connections()
+        try:
+            return job()
+        finally:
+            close_old_connections()
+
+
+def _is_exact(pk: object) -> bool:
+    return isinstance(pk, int) and not isinstance(pk, bool) and abs(pk) <= MAX_SAFE_INTEGER
+
+
+def _installed() -> list[str]:
+    return list(django_settings.INSTALLED_APPS)
+
+
+def _hosts() -> tuple[str, ...]:
+    """As Django itself reads ALLOWED_HOSTS, with its default for development."""
+    if django_settings.DEBUG and not django_settings.ALLOWED_HOSTS:
+        return (".localhost", "127.0.0.1", "[::1]")
+    return tuple(django_settings.ALLOWED_HOSTS)
+
+
+def _line(message: checks.CheckMessage) -> str:
+    """A check's message as one line."""
+    place = f"{message.obj}: " if message.obj is not None else ""
+    return f"{place}{message.msg}{f' {message.hint}' if message.hint else ''}"

@@ -1,0 +1,275 @@
+"""The `LIVEPUSH_*` settings: one frozen, validated value; the only place that reads Django's settings for them.
+
+Options of the daemon override the environment (`LIVEPUSH_BROKER_URL` only), which overrides the settings, which
+override the defaults below. `docs/reference/settings.md` has the same table; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.utils.crypto import salted_hmac
+
+if TYPE_CHECKING:
+    from livepush.broker.url import BrokerURL
+
+PREFIX = "LIVEPUSH_"
+PATH = "/livepush/ws"
+"""Where the daemon's native WebSocket is."""
+
+_MIB = 2**20
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.IGNORECASE | re.ASCII)
+_TOKEN = re.compile(r"[\x21-\x7e]{16,}", re.ASCII)
+
+
+class BadSetting(ImproperlyConfigured, ValueError):
+    """A `LIVEPUSH_*` setting that can't be used.
+
+    Attributes:
+        setting: its full name.
+        why: what is wrong with it, and what is right.
+    """
+
+    def __init__(self, setting: str, value: object, why: str, secret: bool = False) -> None:
+        super().__init__(f"{setting}: {why}" if secret else f"{setting} {_shown(value)}: {why}")
+        self.setting, self.why = setting, why
+
+
+def _setting(default: Any, check: Callable[[Any], Any], secret: bool = False) -> Any:
+    """A field of `Conf`.
+
+    Args:
+        default: without the setting.
+        check: returns the value in its one form, or raises ValueError with what is right.
+        secret: the value never stands in a message or a repr.
+    """
+    return field(default=default, repr=not secret, metadata={"check": check, "secret": secret})
+
+
+def _integer(least: int, most: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"must be an int from {least} to {most}")
+        return value
+
+    return check
+
+
+def _seconds(value: Any) -> Any:
+    if type(value) not in (int, float) or not 0.1 <= value <= 3600:
+        raise ValueError("must be a number of seconds from 0.1 to 3600")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be True or False")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a str that is not empty")
+    return value
+
+
+def _token(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and _TOKEN.fullmatch(value)):
+        raise ValueError("must be None or at least 16 visible ASCII characters, as secrets.token_urlsafe() makes them")
+    return value
+
+
+def _broker_url(value: Any) -> str:
+    from livepush.broker.url import BrokerURL  # pika is needed from here on only
+
+    text = _text(value)
+    BrokerURL.parse(text, embedded_password="checked only")  # noqa: S106
+    return text
+
+
+def _origins(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+        raise ValueError('must be None or a list of origins, such as ["https://www.example.com"]')
+    for origin in value:
+        if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin!r} must be scheme://host or scheme://host:port, such as https://www.example.com")
+    return tuple(value)
+
+
+def _websocket_url(value: Any) -> str | None:
+    if value is None:
+        return None
+    right = "must be None or the daemon's address for browsers, such as wss://push.example.com/livepush/ws"
+    if not isinstance(value, str):
+        raise ValueError(right)
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(right) from None
+    scheme = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}.get(parts.scheme)
+    if scheme is None or not host or "@" in parts.netloc or parts.query or parts.fragment or re.search(r"\s", value):
+        raise ValueError(right)
+    return urlunsplit((scheme, parts.netloc, parts.path if parts.path.strip("/") else PATH, "", ""))
+
+
+def _retry(value: Any) -> tuple[int, int]:
+    try:
+        least, most = map(_integer(1, 3_600_000), value)
+    except (TypeError, ValueError):
+        raise ValueError("must be two ints from 1 to 3600000, the least and the most milliseconds") from None
+    if least > most:
+        raise ValueError("the first (least milliseconds) must not be above the second (most)")
+    return least, most
+
+
+@dataclass(frozen=True, slots=True)
+class Conf:
+    """All settings, validated.
+
+    A field is the setting of the same name in capitals, with `LIVEPUSH_` before it; units and meanings are in
+    `docs/reference/settings.md`.
+
+    Attributes:
+        embedded_password: no setting, but made of SECRET_KEY, so that Django and the daemon's embedded broker agree.
+
+    Raises:
+        BadSetting: a value can't be used; it names the setting, the value and what is right.
+    """
+
+    broker_url: str = _setting("amqp://guest:guest@127.0.0.1:5672/%2F", _broker_url, secret=True)
+    allowed_origins: tuple[str, ...] | None = _setting(None, _origins)
+    anonymous: bool = _setting(False, _flag)
+    auth_database: str = _setting("default", _text)
+    auth_threads: int = _setting(4, _integer(1, 64))
+    auth_queue: int = _setting(1000, _integer(1, 1_000_000))
+    port: int = _setting(8989, _integer(1, 65535))
+    url: str | None = _setting(None, _websocket_url)
+    heartbeat: float = _setting(25, _seconds)
+    retry: tuple[int, int] = _setting((500, 20_000), _retry)
+    hello_timeout: float = _setting(10, _seconds)
+    max_connections: int = _setting(10_000, _integer(1, 1_000_000))
+    message_bytes: int = _setting(65_536, _integer(256, 16 * _MIB))
+    message_depth: int = _setting(32, _integer(4, 256))
+    outbound_bytes: int = _setting(_MIB, _integer(4096, 1024 * _MIB))
+    subscriptions: int = _setting(100, _integer(1, 100_000))
+    ring_seconds: int = _setting(300, _integer(1, 86_400))
+    ring_events: int = _setting(1000, _integer(1, 1_000_000))
+    ring_bytes: int = _setting(64 * _MIB, _integer(_MIB, 2**40))
+    queue_length: int = _setting(50_000, _integer(100, 10_000_000))
+    backlog_messages: int = _setting(10_000, _integer(1, 10_000_000))
+    backlog_bytes: int = _setting(16 * _MIB, _integer(_MIB, 2**40))
+    status_token: str | None = _setting(None, _token, secret=True)
+    embedded_password: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        for known in _settings():
+            checked = _check(known.name, getattr(self, known.name))
+            object.__setattr__(self, known.name, checked)
+
+    def broker(self, url: str | None = None) -> BrokerURL:
+        """The broker's address.
+
+        Args:
+            url: one that overrides `broker_url`.
+
+        Raises:
+            BadURL: `url` can't be used.
+        """
+        from livepush.broker.url import BrokerURL
+
+        return BrokerURL.parse(self.broker_url if url is None else url, embedded_password=self.embedded_password)
+
+
+@cache
+def conf() -> Conf:
+    """The settings of this process, read once.
+
+    Raises:
+        BadSetting: the first fault found; `faults` has them all.
+    """
+    found = faults()
+    if found:
+        raise found[0]
+    key = salted_hmac("livepush.embedded", "password", algorithm="sha256").hexdigest()
+    return Conf(**_given(), embedded_password=key)
+
+
+def faults(environ: Mapping[str, str] = os.environ) -> list[BadSetting]:
+    """Every setting that can't be used."""
+    found: list[BadSetting] = []
+    for name, value in _given(environ).items():
+        try:
+            _check(name, value)
+        except BadSetting as error:
+            found.append(error)
+        else:
+            if name == "auth_database" and value not in django_settings.DATABASES:
+                known = ", ".join(sorted(django_settings.DATABASES)) or "none"
+                found.append(BadSetting(name_of(name), value, f"must be an alias of DATABASES ({known})"))
+    return found
+
+
+def unknown() -> list[str]:
+    """Names in Django's settings that look like ours and are none."""
+    known = {name_of(each.name) for each in _settings()}
+    return sorted(name for name in dir(django_settings) if name.startswith(PREFIX) and name not in known)
+
+
+def names() -> list[str]:
+    """The names of all settings."""
+    return [name_of(each.name) for each in _settings()]
+
+
+def name_of(field_name: str) -> str:
+    """The setting of a field of `Conf`."""
+    return PREFIX + field_name.upper()
+
+
+def _settings() -> list[Any]:
+    return [each for each in fields(Conf) if "check" in each.metadata]
+
+
+def _given(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The settings that are set, by field name; the environment's broker before Django's."""
+    given = {
+        each.name: getattr(django_settings, name_of(each.name))
+        for each in _settings()
+        if hasattr(django_settings, name_of(each.name))
+    }
+    if url := environ.get("LIVEPUSH_BROKER_URL"):
+        given["broker_url"] = url
+    return given
+
+
+def _check(name: str, value: object) -> Any:
+    metadata = next(each.metadata for each in _settings() if each.name == name)
+    try:
+        return metadata["check"](value)
+    except ValueError as error:
+        raise BadSetting(name_of(name), value, str(error), metadata["secret"]) from None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:80]}... ({len(text)} characters)"
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    """Django's `override_settings` changes settings in the middle of a test run."""
+    if setting.startswith(PREFIX) or setting in ("SECRET_KEY", "DATABASES"):
+        conf.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="livepush.conf")

@@ -1,0 +1,51 @@
+"""Errors of the Django side: one class per thing that a caller can act on, data as attributes.
+
+What the grammar, the data or the broker refuse is in `livepush.broker.errors` (`BadName`, `BadPayload`,
+`PublishError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from livepush.broker.errors import PublishError
+
+
+class UndeclaredChannel(ValueError):
+    """A channel that no declaration covers, so nobody could listen to it.
+
+    Attributes:
+        channel: the name as it was given.
+    """
+
+    def __init__(self, channel: str, declared: Iterable[str]) -> None:
+        known = ", ".join(sorted(declared)) or "none"
+        super().__init__(
+            f"channel {channel!r} is not declared (declared: {known}): declare a livepush.django.Channel of this name "
+            "in a push.py of an installed app"
+        )
+        self.channel = channel
+
+
+class UnknownAudience(ValueError):
+    """An audience that the channel does not declare.
+
+    Attributes:
+        audience: the name as it was given.
+        channel: where it was looked for.
+    """
+
+    def __init__(self, place: str, audience: object, channel: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"{place}: channel {channel!r} has no audience {audience!r}; it has {', '.join(known) or 'none'}. "
+            "Name one of these, or declare it"
+        )
+        self.audience, self.channel = audience, channel
+
+
+class TransactionOpen(RuntimeError):
+    """A result was asked for before the commit that it waits for: it could only wait for itself."""
+
+
+class NotCommitted(PublishError):
+    """The transaction was rolled back, so nothing was published."""
