@@ -33,6 +33,20 @@ class BadOption(ValueError):
         self.option, self.value, self.remedy = option, value, remedy
 
 
+class CannotListen(Exception):
+    """An address that the daemon should listen on is taken, or not allowed, or not of this machine.
+
+    Attributes:
+        option: as it was asked for.
+        why: what the system says.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, option: str, why: str, remedy: str) -> None:
+        super().__init__(f"{option}: can't listen there ({why}): {remedy}")
+        self.option, self.why, self.remedy = option, why, remedy
+
+
 def _shown(value: object) -> str:
     text = str(value) if isinstance(value, int | float) else repr(value)
     return text if len(text) <= 200 else f"{text[:160]}... ({len(text)} characters)"
