@@ -120,13 +120,14 @@ class PackagingTests(SynchronousTestCase):
         self.assertNotIn("livepush/__init__.py", held)
         self.assertEqual({name.partition("/")[0] for name in held}, {"livepush", "twisted"})
         self.assertEqual({name for name in held if name.startswith("twisted/")}, {"twisted/plugins/livepush_plugin.py"})
+        sources = wheel().parents[1]
         written = {
-            str(path.relative_to(ROOT / root))
+            str(path.relative_to(sources / root))
             for root in ROOTS
-            for path in (ROOT / root / "livepush").rglob("*")
+            for path in (sources / root / "livepush").rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         }
-        self.assertEqual(written - held, set(), "in the checkout, but not in the wheel")
+        self.assertEqual(written - held, set(), "in the sources, but not in the wheel")
         self.assertEqual(held - written - {"twisted/plugins/livepush_plugin.py"}, set(), "only in the wheel")
         self.assertEqual(len(texts), 1)
         self.assertIn(b"Requires-Dist: pika<2,>=1.4", next(iter(texts.values())))
