@@ -88,7 +88,7 @@ def running(subject: Subject, folder: Path, fresh_broker: Callable[[], str]) -> 
     if subject.livepush:
         command = [str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile=", "livepush"]
         command += ["--settings", SETTINGS, "--pythonpath", str(ROOT), "--log-level", "warn"]
-        command += ["--listen", f"tcp:{port}:interface=127.0.0.1", "--broker", broker]
+        command += ["--listen", f"tcp:{port}:interface=127.0.0.1"]
         load += ("--header-file", f"{folder}/cookies", "--protocol", "livepush.v1")
         load += ("--send", '{"op":"hello","n":0,"tab":"t%n"}', "--wait-for", '"welcome"')
         ready = "/readyz"
