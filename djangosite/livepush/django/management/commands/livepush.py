@@ -1,0 +1,172 @@
+"""`manage.py livepush run | topology | publish`: the daemon, the broker's exchange, and one event by hand."""
+
+from __future__ import annotations
+
+import json
+import logging
+from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from livepush.broker.errors import BadURL, PublishError
+from livepush.broker.url import BrokerURL
+from livepush.django.conf import conf
+from livepush.django.outlet import outlet
+from livepush.django.publication import publish
+
+
+class Command(BaseCommand):
+    """See the module."""
+
+    confirm_seconds = 10.0
+    help = "Real-time push: run the daemon, prepare the broker, publish an event."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The three actions and their options."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="run | topology | publish")
+        run = actions.add_parser("run", help="the daemon, as `twistd -n livepush` with this project's settings")
+        run.add_argument(
+            "--listen",
+            action="append",
+            default=[],
+            metavar="ENDPOINT",
+            help="an address in the form of Twisted's endpoints, such as tcp:8989:interface=127.0.0.1; several times",
+        )
+        run.add_argument("--port", help="short for --listen tcp:PORT:interface=127.0.0.1 [LIVEPUSH_PORT]")
+        run.add_argument("--broker", help="amqp://... or embedded:[PORT] [LIVEPUSH_BROKER_URL]")
+        run.add_argument("--log-level", default="info", help="the least level that is logged [info]")
+        topology = actions.add_parser("topology", help="makes the exchange, or sees that it is there")
+        topology.add_argument("--broker", help="amqp://... or embedded:[PORT] [LIVEPUSH_BROKER_URL]")
+        event = actions.add_parser("publish", help="publishes one event and waits for the broker's confirm")
+        event.add_argument("channel", help="a declared channel, or user.<pk>")
+        event.add_argument("type", help="what happened, as a name")
+        event.add_argument("data", metavar="json", help="a JSON object")
+        event.add_argument("--only", action="append", metavar="AUDIENCE", help="tell this audience only; several times")
+        event.add_argument("--key", help="what the event is about: a later one with the same key may stand for it")
+        for action in (run, topology, event):  # Django has read them by now, wherever they stand
+            action.add_argument("--settings", default=SUPPRESS, help="the settings module")
+            action.add_argument("--pythonpath", default=SUPPRESS, help="the folder that holds it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Does one of the three.
+
+        Raises:
+            CommandError: it could not be done; one line with the reason, exit status 1.
+        """
+        actions: dict[str, Callable[[dict[str, Any]], None]] = {
+            "run": self._run,
+            "topology": self._topology,
+            "publish": self._publish,
+        }
+        try:
+            actions[options["action"]](options)
+        except (ImproperlyConfigured, BadURL) as error:
+            raise CommandError(str(error)) from None
+
+    def _run(self, options: dict[str, Any]) -> None:
+        # Twisted is needed here only.
+        from twisted.python.usage import UsageError
+        from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]
+
+        from livepush.daemon.options import Options
+
+        words = [f"--log-level={options['log_level']}"]
+        words += [f"--{name}={options[name]}" for name in ("port", "broker") if options[name] is not None]
+        words += [f"--listen={description}" for description in options["listen"]]
+        try:
+            Options().parseOptions(words)  # type: ignore[no-untyped-call]
+        except UsageError as error:
+            raise CommandError(str(error)) from None
+        config = ServerOptions()
+        config.parseOptions(["--nodaemon", "--pidfile=", "livepush", *words])
+        runApp(config)
+
+    def _topology(self, options: dict[str, Any]) -> None:
+        from pika import BlockingConnection
+        from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+        from livepush.broker.topology import EXCHANGE, EXCHANGE_TYPE, declare_exchange
+
+        url = conf().broker(options["broker"])
+        try:
+            connection = BlockingConnection(url.parameters(name="livepush topology"))
+        except (AMQPError, OSError) as error:
+            raise CommandError(f"{url.safe}: {_why(url, error)}") from None
+        try:
+            declare_exchange(connection.channel())
+        except ChannelClosedByBroker as error:
+            raise CommandError(f"{url.safe}: {_refusal(url, error.reply_code, error.reply_text)}") from None
+        except (AMQPError, OSError) as error:
+            raise CommandError(f"{url.safe}: {_why(url, error)}") from None
+        finally:
+            if connection.is_open:
+                connection.close()
+        self.stdout.write(f"{url.safe}: exchange {EXCHANGE!r} is there ({EXCHANGE_TYPE}, durable)")
+        self.stdout.write("Each daemon makes a queue of its own in it, and takes it away when it ends.")
+
+    def _publish(self, options: dict[str, Any]) -> None:
+        try:
+            data = json.loads(options["data"])
+        except ValueError as error:
+            raise CommandError(f"{options['data']!r} is not JSON: {error}") from None
+        try:
+            publication = publish(
+                options["channel"], options["type"], data, only=options["only"] or None, key=options["key"]
+            )
+        except (TypeError, ValueError) as error:
+            raise CommandError(str(error)) from None
+        with _quiet():
+            try:
+                name = publication.result(self.confirm_seconds)
+            except TimeoutError:
+                outlet.publisher().close(0)  # it is told as failed, so it must not go out after all
+                raise CommandError(
+                    f"not published: {conf().broker().safe} has not confirmed it within {self.confirm_seconds:g} s; "
+                    "`manage.py livepush topology` says whether it can be reached"
+                ) from None
+            except PublishError as error:
+                raise CommandError(f"not published: {error}") from None
+        self.stdout.write(f"published {name}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The outcome is told in one line; what the publisher logs on the way would stand beside it."""
+    logger = logging.getLogger("livepush")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _why(url: BrokerURL, error: BaseException) -> str:
+    """Why there is no connection, and what to do."""
+    from pika import exceptions
+
+    match error:
+        case exceptions.ProbableAuthenticationError():
+            return f"the broker refuses user {url.user!r} or its password; correct LIVEPUSH_BROKER_URL"
+        case exceptions.ProbableAccessDeniedError():
+            return f"the broker refuses virtual host {url.vhost!r} to user {url.user!r}; make it, or give it the right"
+        case exceptions.ConnectionClosedByBroker():
+            return f"the broker closed the connection with {error.reply_code} {error.reply_text}"
+        case exceptions.IncompatibleProtocolError():
+            return "what listens there speaks no AMQP; correct LIVEPUSH_BROKER_URL (amqps:// for TLS)"
+    started = "is a daemon with the embedded broker running?" if url.embedded else "is the broker running?"
+    return f"can't be reached; {started}"
+
+
+def _refusal(url: BrokerURL, code: int, text: str) -> str:
+    if code == 403:
+        return (
+            f"user {url.user!r} may not declare the exchange; run this with a user that may (--broker), or import "
+            "broker/rabbitmq/definitions.json"
+        )
+    if code == 406:
+        return f"there is another exchange of that name ({text}); delete it, or use another virtual host"
+    return f"the broker refused with {code} {text}"
