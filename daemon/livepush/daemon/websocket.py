@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import Request
 from twisted.web.resource import Resource
@@ -55,6 +55,7 @@ class WebSocketLink(WebSocketServerProtocol):
     cookies = ""
     connection: Connection | None = None
     _paused = False
+    _dropping: IDelayedCall | None = None
 
     def onConnect(self, request: Any) -> str | None:
         """The subprotocol; the endpoint has refused all others."""
@@ -77,6 +78,9 @@ class WebSocketLink(WebSocketServerProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection has ended, however it did."""
+        if self._dropping is not None:
+            self._dropping.cancel()
+            self._dropping = None
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.closed()
@@ -87,6 +91,16 @@ class WebSocketLink(WebSocketServerProtocol):
         if self.connection is not None:
             self.connection.heard = True
         self._dataReceived(data)
+
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
+        """Every closing handshake that this side begins, Autobahn's own included, ends within a bounded time."""
+        WebSocketServerProtocol.sendCloseFrame(self, code, reasonUtf8, isReply)
+        if self.state == WebSocketProtocol.STATE_CLOSING and not isReply and self._dropping is None:
+            self._dropping = self.endpoint.clock.callLater(CLOSE_SECONDS, self._drop)
+
+    def _drop(self) -> None:
+        self._dropping = None
+        self.dropConnection(abort=True)
 
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
         # Autobahn's hook, called at the header of the frame that would pass the limit; its own answer is 1009.
@@ -162,7 +176,7 @@ class WebSocketEndpoint(Resource):
     ) -> None:
         Resource.__init__(self)
         self.hub, self.identity, self.origins, self.limits = hub, identity, origins, limits
-        self.is_ready = is_ready
+        self.clock, self.is_ready = clock, is_ready
         self.heartbeat = Heartbeat(limits.heartbeat_seconds, clock)
         self._encoder = NativeEncoder()
         self._factory = self._make_factory(clock)
@@ -179,7 +193,7 @@ class WebSocketEndpoint(Resource):
             maxMessagePayloadSize=self.limits.message_bytes,
             failByDrop=False,  # a close code, not a reset
             openHandshakeTimeout=0,  # the request is here already
-            closeHandshakeTimeout=CLOSE_SECONDS,
+            closeHandshakeTimeout=0,  # `sendCloseFrame` has a timer on our clock
             autoPingInterval=0,  # heartbeat
             trustXForwardedFor=0,
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
 from livepush.broker.names import ChannelPattern
@@ -47,7 +48,7 @@ def make_moderator(user: int = 8) -> Snapshot:
     return make_snapshot(user, "orders.lock_order", "orders.delete_order")
 
 
-def make_hub(clock: Clock | None = None, ring: RingSettings | None = None) -> Hub:
+def make_hub(clock: IReactorTime | None = None, ring: RingSettings | None = None) -> Hub:
     """A hub with the channels of `RULES`."""
     return Hub(Directory(RULES), clock or Clock(), ring)
 

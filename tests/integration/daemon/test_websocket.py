@@ -1,0 +1,319 @@
+"""The WebSocket endpoint on a real socket: refusals before the upgrade, RFC 6455's rules, peers that do not read."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import blockingCallFromThread, deferToThread
+from twisted.trial.unittest import TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from livepush.broker.envelope import Event
+from livepush.daemon.hub import Hub
+from livepush.daemon.origin import OriginSettings
+from livepush.daemon.settings import Limits
+from livepush.daemon.transport import EagerServer
+from livepush.daemon.websocket import WebSocketEndpoint
+from livepush.wire.closing import Close
+from tests.clients.websocket import BINARY, CLOSE, CONTINUATION, DROPPED, PING, PONG, TEXT, Closed, WebSocket, connect
+from tests.unit.daemon.doubles import FakeIdentity, make_client, make_hub
+
+ORIGIN = "http://testserver"
+LIMITS = Limits(connections=20, message_bytes=4_096, outbound_bytes=256 * 1024, heartbeat_seconds=3_600.0)
+
+
+class EndpointCase(TestCase):
+    """A hub behind a real port; `client` runs in a thread."""
+
+    def setUp(self) -> None:
+        self.reactor = cast(Any, reactor)
+        self.hub: Hub = make_hub(self.reactor)
+        self.identity = FakeIdentity(make_client())
+        self.ready = True
+        origins = OriginSettings(allowed=(ORIGIN,), trusted=(), hosts=(), https_only=False)
+        endpoint = WebSocketEndpoint(self.hub, self.identity, origins, LIMITS, self.reactor, lambda: self.ready)
+        root, livepush = Resource(), Resource()
+        root.putChild(b"livepush", livepush)
+        livepush.putChild(b"ws", endpoint)
+        self.site = Site(root)
+        port: Any = self.reactor.listenTCP(0, self.site, interface="127.0.0.1")
+        port.transport = EagerServer
+        self.port: int = port.getHost().port
+        self.addCleanup(self.hub.close_all, Close.GOING_AWAY, "the test is over")
+        self.addCleanup(port.stopListening)
+
+    def client(self, work: Callable[[], Any]) -> Deferred[Any]:
+        """Runs a blocking client beside the reactor."""
+        return deferToThread(work)
+
+    def open(
+        self, *subprotocols: str, headers: tuple[tuple[str, str], ...] = (), origin: str | None = ORIGIN
+    ) -> WebSocket:
+        """A handshake as a logged-in browser makes it."""
+        sent = [("Cookie", "sessionid=x"), *headers]
+        if origin is not None:
+            sent.append(("Origin", origin))
+        return connect(self.port, headers=sent, subprotocols=subprotocols)
+
+    def greeted(self) -> WebSocket:
+        """A connection past its greeting."""
+        client = self.open("livepush.v1")
+        client.send_json({"op": "hello", "n": 0})
+        assert client.receive_json()["op"] == "welcome"
+        return client
+
+    def in_reactor(self, work: Callable[[], Any]) -> Any:
+        """Runs something in the reactor's thread, from the client's."""
+        return blockingCallFromThread(self.reactor, work)
+
+    def publish(self, number: int, pad: str = "") -> None:
+        """One event of the feed, from the client's thread."""
+
+        def release() -> None:
+            self.hub.event(Event("orders", "lock", {"n": number, "pad": pad}), f"p-{number}", 0, len(pad))
+            self.hub.flush()
+
+        self.in_reactor(release)
+
+
+class RefusalTests(EndpointCase):
+    """What is refused in HTTP, before anything is upgraded."""
+
+    def test_refusals(self) -> Deferred[Any]:
+        """Each refusal has its status and tells why, and repeats nothing of the request."""
+
+        def work() -> None:
+            evil = "http://evil.example"
+            for status, options in (
+                (403, {"origin": evil}),
+                (403, {"origin": "null"}),
+                (403, {"origin": None}),
+                (403, {"origin": "http://testserver.evil.example"}),
+                (400, {"headers": (("Sec-WebSocket-Protocol", "chat.v1"),)}),
+                (400, {"headers": (("Origin", ORIGIN),)}),
+                (400, {"headers": (("Host", "a"), ("Host", "b"))}),
+                (400, {"headers": (("Sec-WebSocket-Version", "13"),)}),
+            ):
+                with self.open(**options) as client:
+                    self.assertEqual(client.status, status, options)
+                    self.assertNotIn(b"evil", client.handshake.body)
+            with self.open("chat.v1") as client:
+                self.assertIn(b"livepush.v1", client.handshake.body)
+
+        return self.client(work)
+
+    def test_extensions_are_not_spoken(self) -> Deferred[Any]:
+        """Whatever extensions are asked for, none is agreed to: no compression, no bomb."""
+
+        def work() -> None:
+            for value in ("permessage-deflate; client_max_window_bits", "constructor; =" + ";" * 2_000, "x" * 9_000):
+                with self.open("livepush.v1", headers=(("Sec-WebSocket-Extensions", value),)) as client:
+                    self.assertEqual((client.status, client.handshake.header("Sec-WebSocket-Extensions")), (101, None))
+
+        return self.client(work)
+
+    def test_no_upgrade(self) -> Deferred[Any]:
+        """A plain request is told what this address speaks; another method, and HTTP/1.0, are refused."""
+
+        def work() -> None:
+            for line, status in (
+                ("GET /livepush/ws HTTP/1.1\r\nHost: x", b"426"),
+                ("POST /livepush/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nContent-Length: 0", b"405"),
+                ("GET /livepush/ws HTTP/1.0\r\nHost: x\r\nUpgrade: websocket", b"400"),
+            ):
+                with socket.create_connection(("127.0.0.1", self.port), timeout=10) as sock:
+                    sock.sendall(line.encode() + b"\r\n\r\n")
+                    self.assertEqual(sock.recv(4_096).split(b" ")[1], status)
+
+        return self.client(work)
+
+    def test_not_ready(self) -> Deferred[Any]:
+        """Without a broker nobody is let in, and is told when to come back."""
+        self.ready = False
+
+        def work() -> None:
+            with self.open("livepush.v1") as client:
+                self.assertEqual((client.status, client.handshake.header("Retry-After")), (503, "1"))
+
+        return self.client(work)
+
+    def test_full(self) -> Deferred[Any]:
+        """Over the bound of connections a handshake is refused; a place that gets free is given away again."""
+
+        def work() -> None:
+            clients = [self.greeted() for _ in range(LIMITS.connections)]
+            with self.open("livepush.v1") as client:
+                self.assertEqual(client.status, 503)
+            clients[0].send_close()
+            clients[0].receive_close()
+            clients[0].close()
+            clients[0] = self.greeted()
+            for client in clients:
+                client.close()
+
+        return self.client(work)
+
+
+class ProtocolTests(EndpointCase):
+    """RFC 6455, and what the hub writes past Autobahn."""
+
+    def test_whole_way(self) -> Deferred[Any]:
+        """Subprotocol, greeting, an event of each form of length, ping, and the closing handshake in order."""
+
+        def work() -> None:
+            with self.greeted() as client:
+                self.assertEqual(client.handshake.header("Sec-WebSocket-Protocol"), "livepush.v1")
+                for number, size in enumerate((0, 200, 70_000), 1):
+                    self.publish(number, "é" * size)
+                    event = client.receive_json()
+                    self.assertEqual((event["id"], len(event["data"]["pad"])), (f"p-{number}", size))
+                client.send_frame(PING, b"are you there")
+                pong = client.receive()
+                self.assertEqual((pong.opcode, pong.payload), (PONG, b"are you there"))
+                client.send_close(1000)
+                self.assertEqual(client.receive_close().code, 1000)
+                self.assertRaises(Closed, client.receive)
+
+        return self.client(work)
+
+    def test_no_delay(self) -> Deferred[Any]:
+        """Nagle's algorithm is off: the second event does not wait for the first one's acknowledgement."""
+
+        def work() -> None:
+            with self.greeted():
+                self.assertEqual(self.in_reactor(self._no_delays), [True])
+
+        return self.client(work)
+
+    def _no_delays(self) -> list[bool]:
+        links = [connection._link for connection in self.hub._connections]
+        return [bool(cast(Any, link).transport.getTcpNoDelay()) for link in links]
+
+    def test_fragments(self) -> Deferred[Any]:
+        """A message may come in fragments, with a ping between them, a byte at a time."""
+
+        def work() -> None:
+            with self.open("livepush.v1") as client:
+                client.send_frame(TEXT, b'{"op":', final=False)
+                client.send_frame(PING, b"x")
+                client.send_frame(CONTINUATION, b'"hello"}')
+                self.assertEqual(client.receive().opcode, PONG)
+                self.assertEqual(client.receive_json()["op"], "welcome")
+
+        return self.client(work)
+
+    def test_violations(self) -> Deferred[Any]:
+        """Each violation has its close code, and the daemon goes on serving."""
+
+        def work() -> None:
+            cases: list[tuple[int, Callable[[WebSocket], None]]] = [
+                (1002, lambda client: client.send_frame(TEXT, b"{}", masked=False)),
+                (1002, lambda client: client.send_frame(TEXT, b"{}", reserved=4)),
+                (1002, lambda client: client.send_frame(0x3, b"")),
+                (1002, lambda client: client.send_frame(PING, b"x" * 126)),
+                (1002, lambda client: client.send_frame(CONTINUATION, b"")),
+                (1007, lambda client: client.send_frame(TEXT, b"\xff\xfe")),
+                (4400, lambda client: client.send_frame(BINARY, b"{}")),
+                (4400, lambda client: client.send_text("[" * 3_000)),
+                (4400, lambda client: client.send_text('{"op": NaN}')),
+                (4400, lambda client: client.send_text('{"op": "\\ud800"}')),
+                (4413, lambda client: client.send_text("x" * 4_097)),
+                # Announced only: the header alone is enough.
+                (4413, lambda client: client.send_raw(b"\x81\xff" + (2**62).to_bytes(8, "big") + b"mask")),
+            ]
+            for code, send in cases:
+                with self.greeted() as client:
+                    send(client)
+                    self.assertEqual(client.receive_close().code, code)
+            with self.greeted() as client:
+                for _ in range(5):
+                    client.send_frame(TEXT if _ == 0 else CONTINUATION, b"x" * 1_000, final=False)
+                self.assertEqual(client.receive_close().code, 4413)
+            with self.greeted() as client:
+                self.publish(1)
+                self.assertEqual(client.receive_json()["op"], "event")
+
+        return self.client(work)
+
+    def test_listener(self) -> Deferred[Any]:
+        """Without a subprotocol events come without a word."""
+
+        def work() -> None:
+            with self.open() as client:
+                self.assertIsNone(client.handshake.header("Sec-WebSocket-Protocol"))
+                client.send_json({"op": "unsubscribe", "n": 1, "channel": "news"})
+                self.assertEqual(client.receive_json(), {"op": "ok", "n": 1, "channel": "news"})
+                self.publish(1)
+                self.assertEqual(client.receive_json()["id"], "p-1")
+
+        return self.client(work)
+
+    def test_nobody(self) -> Deferred[Any]:
+        """A bad identity is told by a close code, because browsers show a refused upgrade as 1006."""
+        self.identity.snapshot = None
+
+        def work() -> None:
+            with self.open("livepush.v1") as client:
+                self.assertEqual(client.status, 101)
+                frame = client.receive()
+                self.assertEqual((frame.opcode, frame.code), (CLOSE, 4401))
+
+        return self.client(work)
+
+    def test_shutdown(self) -> Deferred[Any]:
+        """Closing all ends when the last transport has gone, also if a peer never answers."""
+
+        def work() -> None:
+            polite, rude = self.greeted(), self.greeted()
+            done: list[Any] = []
+            self.in_reactor(lambda: done.append(self.hub.close_all(Close.GOING_AWAY, "bye")))
+            self.assertEqual(polite.receive_close().code, 4000)
+            polite.send_close(4000)
+            self.in_reactor(lambda: done[0])
+            self.assertEqual(self.hub.connections, 0)
+            self.assertEqual(rude.receive_close().code, 4000)
+            for client in (polite, rude):
+                client.close()
+
+        return self.client(work)
+
+
+class SlowReaderTests(EndpointCase):
+    """A peer that does not read."""
+
+    def test_reads_late(self) -> Deferred[Any]:
+        """What the kernel does not take is delivered whole and in order once the peer reads."""
+
+        def work() -> None:
+            with self.greeted() as client:
+                for number in range(1, 41):
+                    self.publish(number, "x" * 60_000)
+                    if number % 4 == 0:  # stays within the bound, and leaves partial writes behind
+                        for expected in range(number - 3, number + 1):
+                            self.assertEqual(client.receive_json()["data"]["n"], expected)
+
+        return self.client(work)
+
+    def test_never_reads(self) -> Deferred[Any]:
+        """It is cut with 4002 at the bound; a neighbour has got everything meanwhile."""
+
+        def work() -> None:
+            slow, fast = self.open("livepush.v1"), self.greeted()
+            slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            slow.send_json({"op": "hello"})
+            self.assertEqual(slow.receive_json()["op"], "welcome")
+            for number in range(1, 201):  # 12 MB, far more than the kernel's buffers and the bound
+                self.publish(number, "x" * 60_000)
+                self.assertEqual(fast.receive_json()["data"]["n"], number)
+            self.assertEqual(self.in_reactor(lambda: [len(room) for room in self.hub._rooms["orders"].values()]), [1])
+            # What the kernel had taken comes first; then the close frame, unless the connection was dropped before.
+            self.assertIn(slow.receive_close(30).code, (4002, DROPPED))
+            fast.close()
+            slow.close()
+
+        return self.client(work)
