@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import signal
 import threading
 from argparse import ArgumentParser
+from collections.abc import Callable
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -45,17 +47,18 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, ask)
         signal.signal(signal.SIGINT, ask)
         self.stdout.write(f"locks are freed after {after} s" if after else "locks are never freed")
-        worker = threading.Thread(target=run, args=(after, stop), name="free_locks", daemon=True)
+        work = functools.partial(free, after)
+        worker = threading.Thread(target=run, args=(work, stop), name="free_locks", daemon=True)
         worker.start()
         stop.wait()
         worker.join(PATIENCE)
 
 
-def run(after: int, stop: threading.Event, interval: float = INTERVAL) -> None:
-    """Rounds until `stop`."""
+def run(work: Callable[[], int], stop: threading.Event, interval: float = INTERVAL) -> None:
+    """Rounds of `work`, which returns how many it freed, until `stop`; `interval` seconds between two."""
     while not stop.is_set():
         try:
-            if freed := free(after):
+            if freed := work():
                 _log.info("%d freed", freed)
         except Error as error:
             _log.warning("the database did not answer, next try in %g s: %s", interval, error)
