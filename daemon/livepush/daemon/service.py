@@ -1,0 +1,127 @@
+"""The daemon's parts, made out of the command line and Django's settings, and put together. `lifecycle` runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
+from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
+
+from livepush.broker.errors import BadURL
+from livepush.broker.feed import Feed, FeedSettings
+from livepush.broker.url import BrokerURL
+from livepush.daemon.errors import BadOption
+from livepush.daemon.hub import Hub
+from livepush.daemon.lifecycle import Availability, Daemon, Listener
+from livepush.daemon.options import CommandLine, loopback, without_password
+from livepush.daemon.ring import RingSettings
+from livepush.daemon.settings import Limits, Settings
+from livepush.daemon.web import Web, resources
+from livepush.daemon.websocket import WebSocketEndpoint
+
+if TYPE_CHECKING:
+    from livepush.daemon.identity import Site
+
+
+def make_service(command_line: CommandLine, reactor: Any, site: Site | None = None) -> Daemon:
+    """The daemon for a command line.
+
+    Args:
+        command_line: overrides the site's settings.
+        reactor: that it will run on.
+        site: the Django site, where Django is set up already; else it is set up here, which blocks.
+
+    Raises:
+        BadOption: the daemon can't start with an option, or with what Django's settings say in its place.
+    """
+    site = site or _load(command_line, reactor)
+    conf = site.conf
+    given = command_line.broker is not None
+    try:
+        url = conf.broker(command_line.broker)
+        url.ssl_context()
+    except BadURL as error:
+        option = "--broker" if given else "LIVEPUSH_BROKER_URL"
+        raise BadOption(option, without_password(command_line.broker or ""), str(error)) from None
+    settings = Settings(
+        listen=command_line.listen or (loopback(conf.port),),
+        limits=Limits(
+            connections=conf.max_connections,
+            message_bytes=conf.message_bytes,
+            message_depth=conf.message_depth,
+            outbound_bytes=conf.outbound_bytes,
+            subscriptions=conf.subscriptions,
+            hello_seconds=conf.hello_timeout,
+            heartbeat_seconds=conf.heartbeat,
+            retry_ms=conf.retry,
+        ),
+        status_token=conf.status_token,
+    )
+    hub = Hub(site.directory, reactor, RingSettings(conf.ring_seconds, conf.ring_events, conf.ring_bytes))
+    feed = Feed(reactor, FeedSettings(url, instance=settings.instance, queue_length=conf.queue_length), hub)
+    availability = Availability(feed)
+    websocket = WebSocketEndpoint(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
+    tree = resources(websocket, settings.status_token, lambda: hub.connections, availability.reasons)
+    web = Web(tree, reactor)
+    listeners = [
+        Listener(
+            _endpoint(reactor, text),
+            web,
+            f"--listen {text}",
+            "end what listens there, or name another address with --listen or --port",
+        )
+        for text in settings.listen
+    ]
+    warnings = []
+    embedded = None
+    if url.embedded:
+        from livepush.broker.embedded import EmbeddedBroker  # nobody else needs a broker's code
+
+        embedded = EmbeddedBroker(url.user, url.password, clock=reactor)
+        listeners.insert(0, _embedded_listener(reactor, url, embedded))
+        warnings.append(
+            f"The embedded broker is for one machine and keeps nothing over a restart; it listens on {url.host}:"
+            f"{url.port}. In production name a RabbitMQ with LIVEPUSH_BROKER_URL."
+        )
+    if command_line.shows_password:
+        warnings.append(
+            "The broker's password stands on the command line, where every user of this machine can read it: "
+            "give the URL in the environment, as LIVEPUSH_BROKER_URL."
+        )
+    return Daemon(reactor, settings, listeners, availability, feed, hub, site.identifier, embedded, warnings)
+
+
+def _load(command_line: CommandLine, reactor: Any) -> Site:
+    from livepush.daemon import identity  # Django is imported when it is needed
+
+    folder = command_line.pythonpath or str(Path.cwd())
+    try:
+        return identity.load(command_line.settings, folder, reactor)
+    except Exception as error:
+        # The site's own code; whatever it raises, the operator wants one line and not our traceback.
+        module = command_line.settings or "DJANGO_SETTINGS_MODULE"
+        named = type(error).__name__
+        text = str(error) if named == "ImproperlyConfigured" else f"{named}: {error}"
+        remedy = f"Django can't start with these settings (--pythonpath {folder}): {text}"
+        raise BadOption("--settings", module, remedy) from error
+
+
+def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except Exception as error:
+        # Every kind of endpoint has its own parser, with its own errors: wrong kinds, missing files, odd arguments.
+        remedy = f"is no endpoint that Twisted can open ({error}); one is tcp:8989:interface=127.0.0.1"
+        raise BadOption("--listen", text, remedy) from None
+    return endpoint
+
+
+def _embedded_listener(reactor: Any, url: BrokerURL, broker: IProtocolFactory) -> Listener:
+    return Listener(
+        TCP4ServerEndpoint(reactor, url.port, interface=url.host),
+        broker,
+        f"--broker embedded:{url.port}",
+        "end what listens there, or name another port with --broker embedded:PORT "
+        "(the site's LIVEPUSH_BROKER_URL must name the same)",
+    )

@@ -1,0 +1,113 @@
+"""The daemon's HTTP side: paths, headers, and silence."""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from livepush.daemon.web import IDLE_SECONDS, Web, resources
+
+
+class Upgrade(Resource):
+    """Stands for the WebSocket."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> bytes:
+        """Answers or breaks."""
+        if b"break" in request.uri:
+            raise ZeroDivisionError("canary-in-the-code")
+        return b"here"
+
+
+class WebTests(SynchronousTestCase):
+    """Whole requests over a connection in memory."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        tree = resources(Upgrade(), None, lambda: 7, list)
+        self.web = Web(tree, self.reactor)
+        self.web.startFactory()
+        self.addCleanup(self.web.stopFactory)
+
+    def ask(self, path: bytes, host: str = "127.0.0.1", method: bytes = b"GET", more: bytes = b"") -> bytes:
+        """The raw answer to a request."""
+        protocol = Site.buildProtocol(self.web, IPv4Address("TCP", host, 4000))
+        transport = StringTransport(peerAddress=IPv4Address("TCP", host, 4000))
+        protocol.makeConnection(transport)
+        protocol.dataReceived(method + b" " + path + b" HTTP/1.1\r\nHost: canary-host\r\n" + more + b"\r\n")
+        answer: bytes = transport.value()
+        return answer
+
+    def test_the_paths(self) -> None:
+        """Three places answer, and nothing else is there, above or below."""
+        self.assertTrue(self.ask(b"/livepush/ws").endswith(b"here"))
+        self.assertIn(b'"connections": 7', self.ask(b"/healthz"))
+        self.assertIn(b'{"ready": true}', self.ask(b"/readyz"))
+        for path in (
+            b"/",
+            b"/livepush",
+            b"/livepush/",
+            b"/livepush/wss",
+            b"/livepush/../readyz/x",
+            b"/healthz/",
+            b"/x" * 500,
+        ):
+            self.assertTrue(self.ask(path).startswith(b"HTTP/1.1 404 "), path)
+
+    def test_health_is_not_for_others(self) -> None:
+        """Another machine learns no more there than at any other path."""
+        self.assertEqual(self.ask(b"/readyz", "10.0.0.1"), self.ask(b"/nothing", "10.0.0.1"))
+
+    def test_nothing_is_reflected(self) -> None:
+        """Neither path, host nor method come back in an answer."""
+        for path in (b"/<script>canary</script>", b"/canary%0d%0aX-Canary:1", b"/healthz?canary"):
+            for method in (b"GET", b"POST", b"CANARY"):
+                answer = self.ask(path, method=method)
+                self.assertNotIn(b"canary", answer.lower())
+
+    def test_few_words_about_itself(self) -> None:
+        """No answer says which software made it; each forbids guessing its type."""
+        for path in (b"/", b"/healthz", b"/livepush/ws"):
+            head = self.ask(path).partition(b"\r\n\r\n")[0].lower()
+            self.assertNotIn(b"server:", head)
+            self.assertNotIn(b"twisted", head)
+            self.assertIn(b"x-content-type-options: nosniff", head)
+
+    def test_a_fault_of_ours(self) -> None:
+        """A resource that breaks is a plain 500; the traceback is in the log and not in the answer."""
+        answer = self.ask(b"/livepush/ws?break")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 500 "))
+        self.assertNotIn(b"canary", answer)
+        self.assertNotIn(b"ZeroDivisionError", answer)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_requests_are_not_logged(self) -> None:
+        """No client can fill the disk."""
+        events: list[object] = []
+        observer: ILogObserver = events.append  # type: ignore[assignment]
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.ask(b"/")
+        self.ask(b"/livepush/ws")
+        self.assertEqual(events, [])
+
+    def test_too_much_header(self) -> None:
+        """A head over 16 KiB is refused."""
+        answer = self.ask(b"/", more=b"".join(b"X-%d: %s\r\n" % (number, b"x" * 1000) for number in range(20)))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer[:40])
+
+    def test_an_idle_connection_is_closed(self) -> None:
+        """Who opens a connection and says nothing does not keep it."""
+        protocol = Site.buildProtocol(self.web, IPv4Address("TCP", "10.0.0.1", 1))
+        protocol.callLater = self.reactor.callLater
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        self.assertFalse(transport.disconnecting)
+        self.reactor.advance(IDLE_SECONDS + 1)
+        self.assertTrue(transport.disconnecting)
