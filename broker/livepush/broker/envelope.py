@@ -131,12 +131,14 @@ class Message:
         stamp: its identity; None for `live`, which is not logged.
         ts: when Django published it, milliseconds since 1970.
         content: the event (`event`, `live`), the record (`resync`) or None (`void`).
+        size: bytes of its body, for bounds.
     """
 
     kind: Kind
     stamp: Stamp | None
     ts: int
     content: Event | Resync | None
+    size: int = 0
 
 
 def encode_event(event: Event, default: Callable[[Any], Any] | None = None) -> bytes:
@@ -213,7 +215,7 @@ def decode(
     if len(body) > BODY_BYTES:
         raise Malformed("body over 256 KiB", stamp)
     try:
-        return Message(known, stamp, int(ts), _read_body(known, body))
+        return Message(known, stamp, int(ts), _read_body(known, body), len(body))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Malformed(f"unreadable body ({type(error).__name__})", stamp) from None
 

@@ -52,6 +52,32 @@ class Malformed(Exception):
         self.why, self.stamp = why, stamp
 
 
+class ConnectionFailed(Exception):
+    """A connection to the broker that could not be opened, or was lost.
+
+    Attributes:
+        cause: what happened, with the broker's own words where there are any.
+        remedy: what an operator can do about it; empty where nothing is known.
+    """
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        super().__init__(f"{cause}: {remedy}" if remedy else cause)
+        self.cause, self.remedy = cause, remedy
+
+
+class ChannelRefused(ConnectionFailed):
+    """The broker closed an AMQP channel.
+
+    Attributes:
+        code: AMQP's reply code: 403 no right, 404 not there, 405 locked, 406 other arguments.
+        text: the broker's words.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"the broker closed the channel with {code} {text}")
+        self.code, self.text = code, text
+
+
 class PublishError(Exception):
     """A publication that did not reach the log, and will not."""
 

@@ -1,0 +1,442 @@
+"""One AMQP connection in Twisted, for whoever consumes: opened by a deadline, watched, and ended with a cause.
+
+pika speaks the protocol; this is the ~40 lines that its own Twisted adapter consists of, over the same documented hooks
+of `pika.connection.Connection` (`internal_connection_workflow=False`), for what that adapter can't do: it drops the
+broker's reason for a refusal, leaves errors unhandled when a connection dies early, breaks when one of its Deferreds is
+cancelled, installs a reactor when it is imported, and goes with pika 2. No other module may touch these hooks, or the
+adapter.
+
+    Connection(reactor, url, settings, on_read)
+      open()           TCP, TLS, AMQP up to "connection open"; then channel() and what is declared on it
+      established()    the deadline is over
+      close(seconds)   politely, then hard
+      closed           fires once with the ConnectionFailed that says why, however the connection ends
+
+A connection never ends with an unhandled or a logged error; who awaits one of its replies gets the `ConnectionFailed`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pika.channel
+import pika.connection
+import pika.exceptions
+from OpenSSL.SSL import Error as TLSError
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from livepush.broker.causes import amqp_cause, network_cause, tls_cause
+from livepush.broker.deliveries import FRAME_BYTES, Deliver, DeliveryReader, FrameError
+from livepush.broker.errors import BadURL, ChannelRefused, ConnectionFailed
+from livepush.broker.url import BrokerURL
+
+_log = Logger()
+# pika reports each step of each attempt as a warning or an error of its own; `ConnectionFailed` says it once.
+logging.getLogger("pika").addHandler(logging.NullHandler())
+
+CLOSED_HERE = "closed by this process"
+_TICKS = 3
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """Times and bounds of a connection.
+
+    Attributes:
+        open_seconds: from TCP to `established()`; over it the attempt is aborted.
+        heartbeat: seconds; the broker sends something at least each half of it.
+        silence_seconds: after so long without a byte the connection is aborted, a third of it later at the latest.
+            Counted in ticks, so a process that was stopped for a while does not blame the broker.
+        body_bytes: larger message bodies are cut one byte above it.
+        name: shown in RabbitMQ's list of connections.
+    """
+
+    open_seconds: float = 10.0
+    heartbeat: int = 10
+    silence_seconds: float = 15.0
+    body_bytes: int = 256 * 1024
+    name: str = "livepush"
+
+    def __post_init__(self) -> None:
+        for name in ("open_seconds", "heartbeat", "silence_seconds", "body_bytes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"ConnectionSettings.{name} is {getattr(self, name)!r}: it must be above 0")
+        if self.silence_seconds < self.heartbeat:
+            why = f"it must not be below the heartbeat of {self.heartbeat} s, or quiet connections are taken for dead"
+            raise ValueError(f"ConnectionSettings.silence_seconds is {self.silence_seconds!r}: {why}")
+
+
+def endpoint_for(reactor: Any, url: BrokerURL) -> IStreamClientEndpoint:
+    """Where to connect; with TLS where the address says so, certificate and host name verified.
+
+    Raises:
+        ConnectionFailed: a certificate file can't be read.
+    """
+    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, url.host, url.port)
+    if not url.tls:
+        return endpoint
+    options: dict[str, Any] = {}
+    try:
+        if url.cacertfile is not None:
+            blocks = Path(url.cacertfile).read_bytes().split(_BEGIN)[1:]
+            authorities = [Certificate.loadPEM(_BEGIN + block) for block in blocks]
+            options["trustRoot"] = trustRootFromCertificates(authorities)
+        if url.certfile is not None:
+            files = [Path(name).read_bytes() for name in (url.certfile, url.keyfile) if name is not None]
+            options["clientCertificate"] = PrivateCertificate.loadPEM(b"\n".join(files))
+        return wrapClientTLS(optionsForClientTLS(url.host, **options), endpoint)
+    except (OSError, ValueError, TLSError) as problem:
+        names = ", ".join(name for name in (url.cacertfile, url.certfile, url.keyfile) if name)
+        raise ConnectionFailed(
+            f"can't load {names}: {type(problem).__name__}", "give PEM files that this user may read"
+        ) from None
+
+
+class Connection(Protocol):
+    """One connection, from the first attempt to its end; never opened twice.
+
+    Args:
+        reactor: timers, and TCP where no endpoint is given.
+        url: where and as whom.
+        settings: times and bounds.
+        on_read: called after each read from the broker, when all that it brought has been handled.
+        endpoint: instead of the one that the address says.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        url: BrokerURL,
+        settings: ConnectionSettings,
+        on_read: Callable[[], None],
+        endpoint: IStreamClientEndpoint | None = None,
+    ) -> None:
+        self.url, self.settings = url, settings
+        self.closed: Deferred[ConnectionFailed] = Deferred()
+        self.ended: ConnectionFailed | None = None
+        self._reactor, self._on_read, self._endpoint = reactor, on_read, endpoint
+        self._waiting: set[Deferred[Any]] = set()
+        self._connecting: Deferred[Any] | None = None
+        self._opened: Deferred[None] = self._expect()
+        self._timers: dict[str, IDelayedCall] = {}
+        self._reason: ConnectionFailed | None = None
+        self._quiet_ticks = 0
+        self._parameters = pika.ConnectionParameters()
+        self._pika: _Pika | None = None
+        self._reader = DeliveryReader(self._give_pika, settings.body_bytes, FRAME_BYTES)
+
+    async def open(self) -> None:
+        """TCP, TLS and AMQP.
+
+        Raises:
+            ConnectionFailed: with the likely cause. The connection has ended then.
+        """
+        self._start("open", self.settings.open_seconds, self._expire)
+        try:
+            self._parameters = self.url.parameters(self.settings.heartbeat, self.settings.name)
+            endpoint = self._endpoint or endpoint_for(self._reactor, self.url)
+            self._connecting = endpoint.connect(_Single(self))
+            await self._connecting
+        except ConnectionFailed as problem:
+            self._end(problem)
+        except BadURL as problem:
+            self._end(ConnectionFailed(str(problem)))
+        except Exception as problem:  # whatever the network says, the next attempt may do better
+            self._end(self._reason or network_cause(self.url, Failure(problem)))
+        finally:
+            self._connecting = None
+        await self._opened
+
+    async def channel(self) -> Channel:
+        """A new channel."""
+        connection = self._pika
+        if connection is None:
+            raise self.ended or ConnectionFailed("not connected")
+        reply = self._expect()
+        self._call(reply, lambda: connection.channel(on_open_callback=lambda raw: self._fulfil(reply, raw)))
+        return Channel(self, await reply)
+
+    def established(self) -> None:
+        """What is needed has been opened in time."""
+        self._stop("open")
+
+    def close(self, seconds: float = 1.5) -> None:
+        """Ends the connection politely, within a bound; `closed` tells when."""
+        if self.ended is not None or self._reason is not None:
+            return
+        if self._pika is None or not self._pika.is_open:
+            self.abort(ConnectionFailed(CLOSED_HERE))
+            return
+        self._reason = ConnectionFailed(CLOSED_HERE)
+        self._stop("open")
+        self._start("close", seconds, self._abort_transport)
+        self._pika.close()
+
+    def abort(self, reason: ConnectionFailed) -> None:
+        """Ends the connection at once; what was not sent is lost."""
+        if self.ended is not None:
+            return
+        self._reason = self._reason or reason
+        if self._connecting is not None and self._pika is None:
+            self._connecting.cancel()
+        else:
+            self._abort_transport()
+
+    # -- Twisted's side ------------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """TCP (with TLS: its handshake goes on behind it) is there: AMQP begins."""
+        self._pika = _Pika(self._reactor, self.transport, self._parameters, self)
+        self._start("watch", self.settings.silence_seconds / _TICKS, self._watch)
+        self._pika.begin()
+
+    def dataReceived(self, data: bytes) -> None:
+        """The hot path: one call a read; see `DeliveryReader` for what a message costs."""
+        self._quiet_ticks = 0
+        if self._pika is not None and self.ended is None:
+            self._pika.bytes_received += len(data)  # pika's own check of heartbeats, which does not see deliveries
+            try:
+                self._reader.feed(data)
+            except FrameError as problem:
+                where = f"{self.url.host}:{self.url.port}"
+                self.abort(
+                    ConnectionFailed(f"{where} does not speak AMQP 0-9-1 ({problem})", "check host, port and TLS")
+                )
+            except Exception as problem:  # pika checks little of what it decodes; only this connection is lost
+                _log.debug("AMQP frame not understood", log_failure=Failure())
+                self.abort(ConnectionFailed(f"an AMQP frame that can't be read ({type(problem).__name__})"))
+        self._on_read()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The end: pika is told, then everybody who waits."""
+        found = self._reason or tls_cause(self.url, reason)
+        if self._pika is not None:
+            told = self._pika.end(reason)
+            found = found or amqp_cause(self.url, told)
+        self._end(found or network_cause(self.url, reason))
+
+    # -- replies -------------------------------------------------------------------------------------------------------
+
+    def _expect(self) -> Deferred[Any]:
+        """A Deferred that fires with a reply or, at the end of the connection, with its cause. Never given to pika."""
+        reply: Deferred[Any] = Deferred()
+        self._waiting.add(reply)
+        return reply
+
+    def _fulfil(self, reply: Deferred[Any], value: Any) -> None:
+        if reply in self._waiting:
+            self._waiting.discard(reply)
+            reply.callback(value)
+
+    def _fail(self, reply: Deferred[Any], problem: ConnectionFailed) -> None:
+        if reply in self._waiting:
+            self._waiting.discard(reply)
+            reply.errback(Failure(problem))
+
+    def _call(self, reply: Deferred[Any], request: Callable[[], object]) -> None:
+        try:
+            request()
+        except pika.exceptions.AMQPError as problem:  # closed or closing
+            self._fail(reply, self._reason or ConnectionFailed(f"the connection is closing ({type(problem).__name__})"))
+
+    def _end(self, reason: ConnectionFailed) -> None:
+        if self.ended is not None:
+            return
+        self.ended = reason
+        for name in list(self._timers):
+            self._stop(name)
+        for reply in list(self._waiting):
+            self._fail(reply, reason)
+        self.closed.callback(reason)
+
+    # -- pika's side ---------------------------------------------------------------------------------------------------
+
+    def _give_pika(self, data: bytes) -> None:
+        if self._pika is not None:
+            self._pika.receive(data)
+
+    def _is_open(self) -> None:
+        self._fulfil(self._opened, None)
+
+    # -- timers --------------------------------------------------------------------------------------------------------
+
+    def _start(self, name: str, seconds: float, call: Callable[[], object]) -> None:
+        self._timers[name] = self._reactor.callLater(seconds, call)
+
+    def _stop(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _expire(self) -> None:
+        stage = "TCP" if self._pika is None else self._pika.stage
+        why = f"no usable connection to {self.url.safe} within {self.settings.open_seconds:g} s (waiting for {stage})"
+        self.abort(ConnectionFailed(why, "look at the network, and at the broker's load and log"))
+
+    def _watch(self) -> None:
+        self._quiet_ticks += 1
+        if self._quiet_ticks > _TICKS:
+            why = f"no byte from the broker for {self.settings.silence_seconds:g} s"
+            self.abort(ConnectionFailed(why, "the network or the broker's machine is down, or the broker hangs"))
+        if self.ended is None:
+            self._start("watch", self.settings.silence_seconds / _TICKS, self._watch)
+
+    def _abort_transport(self) -> None:
+        transport = self.transport
+        if transport is not None:
+            transport.abortConnection()  # type: ignore[attr-defined]  # ITCPTransport, and TLS over it
+
+
+class Channel:
+    """A channel of a connection. Requests are answered one by one; when it is lost later, so is the connection."""
+
+    def __init__(self, connection: Connection, raw: pika.channel.Channel) -> None:
+        self._connection, self._raw = connection, raw
+        self._pending: set[Deferred[Any]] = set()
+        raw.add_on_close_callback(self._on_close)
+        raw.add_on_cancel_callback(self._on_cancel)
+
+    async def declare_exchange(self, name: str, kind: str, *, passive: bool) -> None:
+        """Makes a durable exchange, or (passive) sees that it is there."""
+        await self._request(
+            lambda done: self._raw.exchange_declare(
+                name, exchange_type=kind, durable=True, passive=passive, callback=done
+            )
+        )
+
+    async def declare_process_queue(self, name: str, arguments: Mapping[str, Any]) -> None:
+        """Makes a queue that lives as long as this connection."""
+        await self._request(
+            lambda done: self._raw.queue_declare(
+                name, exclusive=True, auto_delete=True, arguments=arguments, callback=done
+            )
+        )
+
+    async def bind(self, queue: str, exchange: str, key: str) -> None:
+        """From now on messages with such keys come into the queue."""
+        await self._request(lambda done: self._raw.queue_bind(queue, exchange, key, callback=done))
+
+    async def consume(self, queue: str, prefetch: int, deliver: Deliver) -> None:
+        """Starts delivery, acknowledged by hand. `deliver` must not raise. Runs on before the first message is read."""
+        await self._request(lambda done: self._raw.basic_qos(prefetch_count=prefetch, callback=done))
+        self._connection._reader.listen(self._raw.channel_number, deliver)
+        await self._request(lambda done: self._raw.basic_consume(queue, on_message_callback=_unexpected, callback=done))
+
+    def acknowledge(self, tag: int) -> bool:
+        """This delivery and all before it; False when the channel is closed or closing, and it makes no difference."""
+        if not self._raw.is_open:
+            return False
+        self._raw.basic_ack(tag, multiple=True)
+        return True
+
+    async def _request(self, call: Callable[[Callable[[Any], None]], object]) -> None:
+        reply = self._connection._expect()
+        self._pending.add(reply)
+        self._connection._call(reply, lambda: call(lambda frame: self._connection._fulfil(reply, frame)))
+        try:
+            await reply
+        finally:
+            self._pending.discard(reply)
+
+    def _on_close(self, channel: pika.channel.Channel, problem: Exception) -> None:
+        self._connection._reader.ignore(channel.channel_number)
+        if not isinstance(problem, pika.exceptions.ChannelClosedByBroker):
+            return  # with the connection, which tells everybody
+        refused = ChannelRefused(problem.reply_code, problem.reply_text)
+        if self._pending:
+            for reply in list(self._pending):
+                self._connection._fail(reply, refused)
+        else:
+            self._connection.abort(refused)
+
+    def _on_cancel(self, _frame: object) -> None:
+        self._connection.abort(ConnectionFailed("the broker cancelled the consumer: somebody deleted its queue"))
+
+
+class _Pika(pika.connection.Connection):
+    """pika's connection over a transport that it is given."""
+
+    bytes_received: int
+
+    def __init__(
+        self, reactor: IReactorTime, transport: Any, parameters: pika.ConnectionParameters, owner: Connection
+    ) -> None:
+        self._reactor, self._transport = reactor, transport
+        self._told: BaseException | None = None
+        super().__init__(
+            parameters,
+            on_open_callback=lambda _: owner._is_open(),
+            on_open_error_callback=self._note,
+            on_close_callback=self._note,
+            internal_connection_workflow=False,
+        )
+
+    @property
+    def stage(self) -> str:
+        """What an attempt that got no further was waiting for."""
+        stages = {
+            self.CONNECTION_PROTOCOL: "the broker's greeting",
+            self.CONNECTION_START: "the answer to user and password",
+            self.CONNECTION_TUNE: "the virtual host",
+        }
+        return stages.get(self.connection_state, "exchange and queue")
+
+    def begin(self) -> None:
+        self._on_stream_connected()  # type: ignore[attr-defined]
+
+    def receive(self, data: bytes) -> None:
+        self._on_data_available(data)  # type: ignore[attr-defined]
+
+    def end(self, reason: Failure) -> BaseException | None:
+        """The transport is gone; returns what pika makes of it."""
+        known = self._error  # type: ignore[attr-defined]
+        lost = None if known is not None else pika.exceptions.StreamLostError(str(reason.value))
+        self._on_stream_terminated(lost)  # type: ignore[attr-defined]
+        return self._told
+
+    def _note(self, _connection: object, problem: BaseException) -> None:
+        self._told = problem
+
+    def _adapter_call_later(self, delay: float, callback: Callable[[], object]) -> IDelayedCall:
+        return self._reactor.callLater(delay, callback)
+
+    def _adapter_remove_timeout(self, timeout_id: IDelayedCall) -> None:
+        if timeout_id.active():
+            timeout_id.cancel()
+
+    def _adapter_add_callback_threadsafe(self, callback: Callable[[], object]) -> None:
+        raise NotImplementedError("one thread only")
+
+    def _adapter_connect_stream(self) -> None:
+        raise NotImplementedError("its owner connects")
+
+    def _adapter_disconnect_stream(self) -> None:
+        self._transport.loseConnection()
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        self._transport.write(data)
+
+
+class _Single(Factory):
+    noisy = False
+
+    def __init__(self, owner: Connection) -> None:
+        self._connection = owner
+
+    def buildProtocol(self, _address: IAddress | None) -> Connection:
+        return self._connection
+
+
+def _unexpected(*_: object) -> None:
+    """Deliveries are read before pika sees them."""
