@@ -11,17 +11,16 @@
     nothing received for 15 s                           drops the connection: the broker's heartbeat comes every 5 s
 
 Everything but `start`, `needs_waking`, `wake`, `end` and `disown` runs in the thread. What is logged is logged once a
-minute, whatever it is; what pika logs in this thread about the same things is shown when `livepush` logs at DEBUG.
+minute, whatever it is; what pika logs of it is hushed (`livepush.broker.connection`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -31,12 +30,11 @@ from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 from pika.exceptions import AMQPHeartbeatTimeout, ChannelClosedByBroker
 
-from livepush.broker.backlog import Backlog, Copy
+from livepush.broker.backlog import Backlog
 from livepush.broker.backoff import Backoff
-from livepush.broker.envelope import headers_of
+from livepush.broker.connection import THREAD, Connection
 from livepush.broker.url import BrokerURL
 
-THREAD = "livepush-publisher"
 HEARTBEAT_SECONDS = 10
 SILENT_SECONDS = 15
 TOPOLOGY_SECONDS = 1.0
@@ -45,27 +43,6 @@ COMPLAINT_SECONDS = 60.0
 
 _MESSAGE_AT_FAULT = (311, 403, 406)
 _log = logging.getLogger("livepush")
-
-
-class _Hush(logging.Filter):
-    """pika logs a dozen lines with tracebacks for each attempt that fails; the link says it in one, once a minute."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.threadName != THREAD or _log.isEnabledFor(logging.DEBUG)
-
-
-_hush = _Hush()
-for _name in (
-    "adapters.base_connection",
-    "adapters.select_connection",
-    "adapters.utils.connection_workflow",
-    "adapters.utils.io_services_utils",
-    "callback",
-    "channel",
-    "connection",
-    "heartbeat",
-):
-    logging.getLogger(f"pika.{_name}").addFilter(_hush)
 
 
 class State(StrEnum):
@@ -77,40 +54,6 @@ class State(StrEnum):
     READY = "ready"
     BLOCKED = "blocked"  # ready, but the broker asked to send nothing
     ENDING = "ending"
-
-
-class _Connection(pika.SelectConnection):
-    """The few things that pika keeps to itself (pika 1.4; `pika<2`), all in this class."""
-
-    _corked: list[bytes] | None = None
-
-    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
-        """pika gives the socket three small writes a message; between `cork` and `uncork` they are collected."""
-        if self._corked is None:
-            super()._output_marshaled_frames([b"".join(marshaled_frames)])  # type: ignore[misc]
-        else:
-            self._corked.extend(marshaled_frames)
-
-    def cork(self) -> None:
-        """What is published from here on is written by `uncork`, as one piece."""
-        self._corked = []
-
-    def uncork(self) -> None:
-        """Writes what was collected."""
-        frames, self._corked = self._corked, None
-        if frames:
-            self._output_marshaled_frames(frames)
-
-    def drop(self, why: Exception) -> None:
-        """Ends the connection without asking the broker; the callback for that follows."""
-        self._terminate_stream(why)  # type: ignore[attr-defined]
-
-    def disown(self) -> None:
-        """Closes this process's copy of the socket and writes nothing: the connection is another process's."""
-        transport = getattr(self, "_transport", None)
-        sock = getattr(transport, "_sock", None)
-        if isinstance(sock, socket.socket):
-            sock.close()
 
 
 class Link:
@@ -131,9 +74,10 @@ class Link:
         self._url, self._exchange = url, exchange
         self._backlog, self._lock, self._conclude = backlog, lock, conclude
         self._loop = IOLoop()
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._woken = False
+        self._pump_due = False
         self._expiry: object | None = None
         self._attempted = 0.0
         self._attempts = Backoff(1.0, 4.0)
@@ -196,6 +140,7 @@ class Link:
         loop = self._loop
         with self._lock:
             self._loop, self._woken, self._expiry = IOLoop(), False, None
+            self._pump_due = False
         loop.close()
         if self.state is not State.ENDING:
             self._lost("the connection broke down")
@@ -206,7 +151,7 @@ class Link:
         self.state = State.CONNECTING
         self._attempted = time.monotonic()
         try:
-            self._connection = _Connection(
+            self._connection = Connection(
                 self._url.parameters(HEARTBEAT_SECONDS, f"livepush publisher {os.getpid()}"),
                 on_open_callback=self._on_connected,
                 on_open_error_callback=self._on_disconnected,
@@ -216,14 +161,14 @@ class Link:
         except Exception as error:
             self._lost(_leaf(error))
 
-    def _on_connected(self, connection: pika.SelectConnection) -> None:
+    def _on_connected(self, connection: Connection) -> None:
         self.connections += 1
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self._watch(connection, -1, SILENT_SECONDS // 5)
         self._open()
 
-    def _on_disconnected(self, connection: pika.SelectConnection, error: BaseException) -> None:
+    def _on_disconnected(self, connection: Connection, error: BaseException) -> None:
         if connection is not self._connection:
             return
         self._connection = None
@@ -244,15 +189,14 @@ class Link:
         )
         self._loop.call_later(delay, self._connect)
 
-    def _watch(self, connection: pika.SelectConnection, received: int, patience: int) -> None:
+    def _watch(self, connection: Connection, received: int, patience: int) -> None:
         """Every 5 s: has anything come?"""
         if connection is not self._connection:
             return
-        now = int(getattr(connection, "bytes_received", 0))
+        now = connection.received
         patience = SILENT_SECONDS // 5 if now != received else patience - 1
         if patience <= 0:
-            assert self._connection is not None
-            self._connection.drop(AMQPHeartbeatTimeout(f"nothing received for {SILENT_SECONDS} s"))
+            connection.drop(AMQPHeartbeatTimeout(f"nothing received for {SILENT_SECONDS} s"))
         else:
             self._loop.call_later(5.0, lambda: self._watch(connection, now, patience))
 
@@ -311,7 +255,9 @@ class Link:
                 progress = self._backlog.confirmed(answer.delivery_tag, answer.multiple)
             if progress:
                 self._openings.reset()
-            self._pump()
+            if not self._pump_due:  # once for all answers that came together
+                self._pump_due = True
+                self._loop.add_callback_threadsafe(self._pump)
             return
         with self._lock:
             again = self._backlog.nacked(answer.delivery_tag, answer.multiple)
@@ -355,6 +301,7 @@ class Link:
 
     def _pump(self) -> None:
         """Writes what may be written; ends when the flight is full or nothing waits."""
+        self._pump_due = False
         self._conclude()
         while True:
             now = time.monotonic()
@@ -363,9 +310,9 @@ class Link:
                 self._backlog.expire(now)
                 copies = self._backlog.copies(time.time_ns() // 1_000_000) if self.state is State.READY else []
                 expires = self._backlog.expires
-            if not copies:
-                break
-            self._write(copies)
+            if not copies or self._connection is None or self._channel is None or not self._channel.is_open:
+                break  # if the channel is gone, the callback that says so is under way
+            self._connection.publish(self._channel, self._exchange, copies)
         if expires is not None and self._expiry is None:
             self._expiry = self._loop.call_later(max(0.0, expires - now), self._on_expiry)
         self._conclude()
@@ -373,25 +320,6 @@ class Link:
     def _on_expiry(self) -> None:
         self._expiry = None
         self._pump()
-
-    def _write(self, copies: list[Copy]) -> None:
-        connection, channel = self._connection, self._channel
-        if connection is None or channel is None or not channel.is_open:
-            return  # the callback that says so is under way
-        connection.cork()
-        try:
-            for kind, key, body, ts, stamp in copies:
-                properties = pika.BasicProperties(
-                    content_type="application/json",
-                    headers=headers_of(kind, ts, stamp),
-                    delivery_mode=1,  # a confirm from a stream means that it is on disk there, whatever the mode
-                    type=kind.value,
-                    app_id=None if stamp is None else stamp.publisher,
-                    message_id=None if stamp is None else str(stamp.number),
-                )
-                channel.basic_publish(self._exchange, key, body, properties, mandatory=stamp is not None)
-        finally:
-            connection.uncork()
 
     # -- the end, and words --------------------------------------------------------------------------------------------
 
