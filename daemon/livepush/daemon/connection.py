@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -27,8 +27,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livepush.broker.names import is_channel
-from livepush.daemon.entitlement import ChannelRule, Grant, Snapshot
+from livepush.daemon.entitlement import Grant, Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
+from livepush.daemon.interfaces import Encoder, Identity, Link
 from livepush.daemon.settings import Limits
 from livepush.wire import native
 from livepush.wire.closing import Close
@@ -36,7 +37,7 @@ from livepush.wire.errors import BadMessage
 from livepush.wire.native import ErrorCode, Granted
 
 if TYPE_CHECKING:
-    from livepush.daemon.hub import Encoder, Hub
+    from livepush.daemon.hub import Hub
 
 
 class State(Enum):
@@ -47,38 +48,6 @@ class State(Enum):
     OPEN = auto()
     CLOSING = auto()
     CLOSED = auto()
-
-
-class Link(Protocol):
-    """The transport that carries a connection."""
-
-    def write(self, data: bytes) -> None:
-        """Sends bytes of the wire format; buffers what the kernel does not take."""
-
-    def close(self, code: Close, reason: str) -> None:
-        """Ends the connection in the transport's own way after what was written."""
-
-    def abort(self) -> None:
-        """Drops it at once."""
-
-    def ping(self) -> None:
-        """Asks the peer for a sign of life, where the transport has such a thing."""
-
-    def pause_reading(self) -> None:
-        """No more `received` than what has been read already."""
-
-    def resume_reading(self) -> None:
-        """Goes on reading."""
-
-
-class Identity(Protocol):
-    """What a connection asks of Django; see `livepush.daemon.identity.Identifier`."""
-
-    async def identify(self, cookies: str) -> Snapshot | None:
-        """The user of a Cookie header; None: nobody who may connect."""
-
-    async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
-        """The declared channel's object-level rule."""
 
 
 class Connection:

@@ -9,30 +9,20 @@ so that joining is what lifts the ceiling (docs/performance.md).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from livepush.broker.envelope import Event, Json, Only, Skip
+from livepush.broker.envelope import Event, Only, Skip
 from livepush.daemon.connection import Connection
 from livepush.daemon.entitlement import Directory, Grant
+from livepush.daemon.interfaces import Encoder
 from livepush.daemon.ring import Entry, Ring, RingSettings, in_feed_order
 from livepush.wire.closing import Close
 from livepush.wire.native import Granted
 
 TRIM_SECONDS = 5.0
-
-
-class Encoder(Protocol):
-    """A wire format: how an event and a loss look to its clients. One object a format; it is a key of the hub."""
-
-    def event(self, event: Event, view: Json, id: str | None, ts: int) -> bytes:  # noqa: A002
-        """The bytes of one event as one audience is shown it."""
-
-    def resync(self, channel: str, why: str) -> bytes:
-        """The bytes that say: events of this channel may be missing."""
 
 
 Members = dict[Connection, None]

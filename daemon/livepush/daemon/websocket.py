@@ -18,8 +18,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from livepush.daemon.connection import Connection, Identity
+from livepush.daemon.connection import Connection
 from livepush.daemon.heartbeat import Heartbeat
+from livepush.daemon.interfaces import Identity
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.response import plain
 from livepush.daemon.settings import Limits

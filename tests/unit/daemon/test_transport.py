@@ -1,0 +1,120 @@
+"""Tests of livepush.daemon.transport."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.protocol import Protocol
+from twisted.trial.unittest import SynchronousTestCase
+
+from livepush.daemon.transport import EagerServer
+
+
+class FakeSocket:
+    """A kernel buffer of some bytes; `error` is raised instead of taking any."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.taken, self.error = room, b"", cast("OSError | None", None)
+
+    def send(self, data: bytes) -> int:
+        if self.error is not None:
+            raise self.error
+        taken = bytes(data[: self.room])
+        if not taken:
+            raise BlockingIOError
+        self.room -= len(taken)
+        self.taken += taken
+        return len(taken)
+
+    def fileno(self) -> int:
+        return 7
+
+    def setblocking(self, blocking: bool) -> None: ...
+
+
+class FakeReactor:
+    """Knows who wants to write."""
+
+    def __init__(self) -> None:
+        self.writers: set[Any] = set()
+
+    def addWriter(self, writer: Any) -> None:
+        self.writers.add(writer)
+
+    def removeWriter(self, writer: Any) -> None:
+        self.writers.discard(writer)
+
+    def addReader(self, reader: Any) -> None: ...
+
+    def removeReader(self, reader: Any) -> None: ...
+
+
+class EagerServerTests(SynchronousTestCase):
+    """The kernel gets at once what it takes, and Twisted keeps the order of the rest."""
+
+    def make_transport(self, room: int) -> tuple[Any, FakeSocket, FakeReactor]:
+        """A connected transport over a kernel buffer with so much room."""
+        sock, reactor = FakeSocket(room), FakeReactor()
+        made: Any = EagerServer(cast(Any, sock), Protocol(), ("127.0.0.1", 1), cast(Any, None), 1, cast(Any, reactor))
+        return made, sock, reactor
+
+    def test_at_once(self) -> None:
+        """Nothing waits for the next turn, and the reactor is not asked."""
+        transport, sock, reactor = self.make_transport(100)
+        transport.write(b"one")
+        transport.write(b"two")
+        self.assertEqual((sock.taken, reactor.writers), (b"onetwo", set()))
+
+    def test_partly_taken(self) -> None:
+        """What the kernel leaves is sent later, before anything written after it."""
+        transport, sock, reactor = self.make_transport(5)
+        transport.write(b"abcdefgh")
+        sock.room = 100
+        transport.write(b"ij")
+        self.assertEqual((sock.taken, len(reactor.writers)), (b"abcde", 1))
+        transport.doWrite()
+        self.assertEqual(sock.taken, b"abcdefghij")
+
+    def test_not_taken(self) -> None:
+        """A full kernel buffer is no error."""
+        transport, sock, reactor = self.make_transport(0)
+        transport.write(b"abc")
+        self.assertEqual(len(reactor.writers), 1)
+        sock.room = 10
+        transport.doWrite()
+        self.assertEqual(sock.taken, b"abc")
+
+    def test_broken(self) -> None:
+        """A dead connection is told by the reactor's next turn, never by an exception in a write."""
+        transport, sock, reactor = self.make_transport(10)
+        sock.error = ConnectionResetError()
+        transport.write(b"abc")
+        self.assertEqual(len(reactor.writers), 1)
+
+    def test_after_the_end(self) -> None:
+        """Nothing reaches the socket of a connection that is ending."""
+        transport, sock, _ = self.make_transport(10)
+        transport.loseConnection()
+        transport.write(b"abc")
+        self.assertEqual(sock.taken, b"")
+
+    def test_producer_hears(self) -> None:
+        """A full transport pauses its producer, so that what waits can be counted elsewhere."""
+        transport, sock, _ = self.make_transport(0)
+        heard: list[str] = []
+
+        class Producer:
+            def pauseProducing(self) -> None:
+                heard.append("pause")
+
+            def resumeProducing(self) -> None:
+                heard.append("resume")
+
+            def stopProducing(self) -> None: ...
+
+        transport.registerProducer(Producer(), True)
+        transport.write(b"x" * 100_000)
+        self.assertEqual(heard, ["pause"])
+        sock.room = 200_000
+        transport.doWrite()
+        self.assertEqual(heard, ["pause", "resume"])
