@@ -38,7 +38,8 @@ from twisted.python.threadpool import ThreadPool
 from livepush.daemon.entitlement import AudienceRule, ChannelRule, Directory, Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
 from livepush.daemon.origin import OriginSettings
-from livepush.django import channels, conf, sessions
+from livepush.django import channels, conf
+from livepush.django.sessions import Sessions, reading_from
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that JavaScript holds exactly; a larger primary key goes to browsers as a text."""
@@ -58,6 +59,7 @@ class IdentitySettings:
     """How users are looked up.
 
     Attributes:
+        sessions: the site's.
         threads: that work for Django; each holds one connection per database that it uses.
         queue: jobs that may wait for a thread. One more is refused with `Busy`.
         database: alias that sessions, users and permissions are read from; `default`: where the site's routers say.
@@ -67,6 +69,7 @@ class IdentitySettings:
         ValueError: a number is not positive.
     """
 
+    sessions: Sessions
     threads: int = 4
     queue: int = 1000
     database: str = DEFAULT_DB_ALIAS
@@ -155,8 +158,20 @@ def site(reactor: Any = None) -> Site:
             https_only=bool(django_settings.SECURE_SSL_REDIRECT or django_settings.SESSION_COOKIE_SECURE),
         ),
         identifier=Identifier(
-            IdentitySettings(known.auth_threads, known.auth_queue, known.auth_database, known.anonymous), reactor
+            IdentitySettings(
+                sessions_of_site(), known.auth_threads, known.auth_queue, known.auth_database, known.anonymous
+            ),
+            reactor,
         ),
+    )
+
+
+def sessions_of_site() -> Sessions:
+    """How Django's settings say that sessions are kept."""
+    return Sessions(
+        django_settings.SESSION_ENGINE,
+        django_settings.SESSION_COOKIE_NAME,
+        tuple(django_settings.AUTHENTICATION_BACKENDS),
     )
 
 
@@ -195,8 +210,8 @@ class Reader:
         Raises:
             Exception: a database, a cache, or the code of a session engine or an authentication backend failed.
         """
-        with sessions.reading_from(self._settings.database):
-            login = sessions.login_of(cookies)
+        with reading_from(self._settings.database):
+            login = self._settings.sessions.login_of(cookies)
             if login is None:
                 return self._anonymous()
             user = login.user
@@ -261,7 +276,7 @@ class Reader:
 
         if snapshot.user is None:
             return AnonymousUser() if self._settings.anonymous else None
-        with sessions.reading_from(self._settings.database):
+        with reading_from(self._settings.database):
             pk = get_user_model()._meta.pk.to_python(snapshot.user)
             users = (backend.get_user(pk) for backend in get_backends() if hasattr(backend, "get_user"))
             return next((user for user in users if user is not None), None)

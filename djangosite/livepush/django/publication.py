@@ -279,10 +279,17 @@ def _protect(connection: BaseDatabaseWrapper) -> None:
             still_waiting = _hooks(connection)  # all, when Django refused to begin
             for hook in ours:
                 if hook not in still_waiting:
-                    hook()
+                    _run_robustly(hook)
 
     run.runs_publications = True  # type: ignore[attr-defined]
     connection.run_and_clear_commit_hooks = run  # type: ignore[method-assign]
+
+
+def _run_robustly(hook: Callable[[], object]) -> None:
+    try:
+        hook()
+    except Exception:  # as Django does with a robust hook: what it costs is this one event
+        _log.exception("livepush: an event could not be handed over at the commit")
 
 
 def _views(views: Views | None, channel: str, known: tuple[str, ...]) -> dict[str, View]:

@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db import DEFAULT_DB_ALIAS, router
@@ -50,34 +49,48 @@ class Login:
     auth_hash: str | None
 
 
-def login_of(cookies: str) -> Login | None:
-    """The user whose session a Cookie header names; None: nobody is logged in there.
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """How a site keeps its sessions, as Django's settings of these names say.
 
-    Raises:
-        Exception: a database, a cache, or the code of a session engine or an authentication backend failed.
+    Attributes:
+        engine: SESSION_ENGINE, a module's dotted name.
+        cookie: SESSION_COOKIE_NAME.
+        backends: AUTHENTICATION_BACKENDS.
     """
-    from django.contrib.sessions.backends import signed_cookies
 
-    engine: Any = importlib.import_module(settings.SESSION_ENGINE).SessionStore
-    signed = issubclass(engine, signed_cookies.SessionStore)
-    key = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, "")
-    if not (_SIGNED if signed else _KEY).fullmatch(key):
-        return None
-    data = read_session(engine(key))
-    path, pk = data.get(BACKEND_SESSION_KEY), data.get(SESSION_KEY)
-    if not isinstance(path, str) or path not in settings.AUTHENTICATION_BACKENDS or pk is None:
-        return None
-    try:
-        pk = get_user_model()._meta.pk.to_python(pk)
-    except ValidationError:
-        return None
-    user: Any = load_backend(path).get_user(pk)
-    if user is None or not user.is_authenticated:
-        return None
-    auth_hash = data.get(HASH_SESSION_KEY)
-    if hasattr(user, "get_session_auth_hash") and not _is_signed_by(user, auth_hash):
-        return None
-    return Login(user, None if signed else key, auth_hash if isinstance(auth_hash, str) else None)
+    engine: str
+    cookie: str
+    backends: tuple[str, ...]
+
+    def login_of(self, cookies: str) -> Login | None:
+        """The user whose session a Cookie header names; None: nobody is logged in there.
+
+        Raises:
+            Exception: a database, a cache, or the code of a session engine or an authentication backend failed.
+        """
+        from django.contrib.sessions.backends import signed_cookies
+
+        engine: Any = importlib.import_module(self.engine).SessionStore
+        signed = issubclass(engine, signed_cookies.SessionStore)
+        key = parse_cookie(cookies).get(self.cookie, "")
+        if not (_SIGNED if signed else _KEY).fullmatch(key):
+            return None
+        data = read_session(engine(key))
+        path, pk = data.get(BACKEND_SESSION_KEY), data.get(SESSION_KEY)
+        if not isinstance(path, str) or path not in self.backends or pk is None:
+            return None
+        try:
+            pk = get_user_model()._meta.pk.to_python(pk)
+        except ValidationError:
+            return None
+        user: Any = load_backend(path).get_user(pk)
+        if user is None or not user.is_authenticated:
+            return None
+        auth_hash = data.get(HASH_SESSION_KEY)
+        if hasattr(user, "get_session_auth_hash") and not _is_signed_by(user, auth_hash):
+            return None
+        return Login(user, None if signed else key, auth_hash if isinstance(auth_hash, str) else None)
 
 
 def read_session(store: Any) -> dict[str, Any]:
