@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
+from django.templatetags.static import static
 from django.urls import path
+from django.views.generic import RedirectView
 
 from exchange.orders import views
 
@@ -20,4 +22,6 @@ urlpatterns = [
     ),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
+    # What a browser asks for at pages that name no icon, such as the admin's.
+    path("favicon.ico", RedirectView.as_view(url=static("exchange/icon.svg"))),
 ]
