@@ -252,6 +252,27 @@ test("a channel that the server no longer grants after a reconnect is told as ta
   assert.deepEqual(access, [["orders", "client", null], ["orders", null, "refused"]]);
 });
 
+test("onAccess is silent while a channel stays what it was", () => {
+  const page = new Page();
+  const access = [];
+  page.livepush.onAccess((...told) => access.push(told));
+  page.ready().welcome();
+  page.socket.end();
+  page.clock.advance(500);
+  page.welcome();
+  assert.equal(access.length, 1);
+});
+
+test("an onStatus callback removed by the one before it is not called", () => {
+  const page = new Page();
+  let told = 0;
+  let off = null;
+  page.livepush.onStatus(() => off());
+  off = page.livepush.onStatus(() => (told += 1));
+  page.ready();
+  assert.equal(told, 0);
+});
+
 test("ops of a later version are ignored", () => {
   const page = new Page();
   page.ready().welcome();

@@ -39,7 +39,8 @@ test("the address is the configured one, with the page's host where none is", ()
 });
 
 test("configuration that cannot be used is told on the console, and the page's own scripts go on", () => {
-  for (const config of ["{not json", { url: "ftp://push.example/" }, { retry: [500] }, { heartbeat: -1 }, { port: "x" }]) {
+  const bad = ["{not json", { url: "ftp://push.example/" }, { retry: [500] }, { heartbeat: -1 }, { port: "x" }];
+  for (const config of bad) {
     const page = new Page({ config });
     page.ready();
     assert.equal(page.sockets.length, 0, JSON.stringify(config));
@@ -212,11 +213,12 @@ test("nothing is tried while the browser is offline, and at once when it is onli
 
 test("a page that waits stops waiting when the network goes", () => {
   const page = new Page();
+  const told = states(page);
   page.ready().welcome();
   page.socket.end();
   page.online(false);
   page.clock.advance(60000);
-  assert.equal(page.livepush.status.state, "offline");
+  assert.deepEqual(told, ["connecting", "online", "waiting", "offline"]);
   assert.equal(page.sockets.length, 1);
 });
 
@@ -273,7 +275,8 @@ test("close() is for good, until connect()", () => {
   page.ready().welcome();
   page.livepush.close();
   assert.equal(page.socket.closed, true);
-  assert.deepEqual(plain(page.livepush.status), { state: "closed", code: 1000, reason: "closed by the page", final: true });
+  const closed = { state: "closed", code: 1000, reason: "closed by the page", final: true };
+  assert.deepEqual(plain(page.livepush.status), closed);
   page.clock.advance(60000);
   page.visible(true);
   assert.equal(page.sockets.length, 1);
@@ -287,8 +290,9 @@ test("a callback that closes the connection in the moment it opens is obeyed", (
   const page = new Page();
   page.livepush.onStatus((status) => status.state === "online" && page.livepush.close());
   page.livepush.on("orders", "*", () => {});
-  page.ready().welcome({});
+  page.ready().welcome();
   assert.equal(page.livepush.status.state, "closed");
+  assert.deepEqual(plain(page.livepush.channels), {});
   assert.equal(page.socket.sent.length, 1);
 });
 
@@ -301,6 +305,17 @@ test("goaway: the page is elsewhere within the time it was given", () => {
   page.clock.advance(1);
   assert.equal(page.sockets.length, 2);
   assert.equal(page.sockets[0].closed, true);
+});
+
+test("goaway is forgotten with the connection that it was said on", () => {
+  const page = new Page();
+  page.ready().welcome();
+  page.socket.say({ op: "goaway", after: 5000 });
+  page.socket.end();
+  page.clock.advance(500);
+  page.welcome();
+  page.clock.advance(10000);
+  assert.equal(page.sockets.length, 2);
 });
 
 test("what a dropped socket still says is not heard", () => {

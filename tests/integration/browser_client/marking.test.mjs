@@ -87,6 +87,12 @@ test("fetch to anywhere else, and what changes nothing, is left as it was", () =
   assert.equal(page.requests[0].init, init);
 });
 
+test("a page without an origin of its own marks nothing: a file is a stranger to every other file", () => {
+  const page = new Page({ location: "file:///home/anna/orders.html", config: null });
+  page.context.fetch("other.html", { method: "POST" });
+  assert.deepEqual(marksOfFetch(page), [null]);
+});
+
 test("the base of the page is what a relative address is relative to", () => {
   const page = new Page({ base: "https://cdn.example/app/" });
   page.context.fetch("lock/", { method: "POST" });
@@ -154,6 +160,13 @@ test("a POST form to the page's own origin carries the tab, by a button as by su
   const form = page.form({ method: "post" });
   form.submit();
   assert.deepEqual(form.fields, mark);
+});
+
+test("a submit() that the browser ignores marks nothing later", () => {
+  const page = new Page();
+  const form = page.form({ method: "post", disconnected: "" });
+  form.submit();
+  assert.deepEqual(page.collect(form), {});
 });
 
 test("a form that goes elsewhere, or by GET, is left as it was", () => {

@@ -47,7 +47,8 @@ class Clock {
   advance(ms) {
     const end = this.now + ms;
     for (;;) {
-      const due = [...this.timers].filter(([, timer]) => timer.at <= end).sort((a, b) => a[1].at - b[1].at || a[0] - b[0]);
+      const due = [...this.timers].filter(([, timer]) => timer.at <= end);
+      due.sort(([a, first], [b, second]) => first.at - second.at || a - b);
       if (!due.length) break;
       const [id, timer] = due[0];
       this.timers.delete(id);
@@ -125,7 +126,7 @@ export class Page {
     // The browser's own submit(): it collects the fields, with no submit event before it.
     class HTMLFormElement extends Element {
       submit() {
-        this.fields = page.collect(this);
+        if (!("disconnected" in this.attributes)) this.fields = page.collect(this);
       }
     }
 
@@ -217,7 +218,8 @@ export class Page {
   // The server accepts the latest connection.
   welcome(channels = { orders: { audience: "client", replayed: 0 } }, fields = {}) {
     this.socket.accept();
-    this.socket.say({ op: "welcome", n: 0, conn: "c1", user: 7, heartbeat: 25, retry: [500, 20000], channels, ...fields });
+    const welcome = { op: "welcome", n: 0, conn: "c1", user: 7, heartbeat: 25, retry: [500, 20000] };
+    this.socket.say({ ...welcome, channels, ...fields });
     return this;
   }
 

@@ -526,13 +526,15 @@
    *
    * What only this browser met (it was offline, slept, was too slow) is over within four times the least retry: nobody
    * else comes at the same time. What the server did, everybody met: then the wait for the connection and the wait for
-   * the reload together fill the greatest retry, so that a page which came back after a long outage, at a random
-   * moment of it, need not wait much longer. A page taken back out of the browser's cache reloads at once.
+   * the reload together fill the greatest retry, or a quarter of it where somebody can see the page. So a page that
+   * came back at a random moment of a long outage need not wait again. One out of the browser's cache reloads at once.
    */
-  function spreadAfter(outage) {
-    if (outage.cause === "restored") return 0;
-    if (outage.cause === "alone") return Math.random() * Math.min(settings.retry[1], 4 * settings.retry[0]);
-    return Math.random() * Math.max(settings.retry[0], settings.retry[1] - outage.waited);
+  function spreadAfter(ended) {
+    const [least, greatest] = settings.retry;
+    if (ended.cause === "restored") return 0;
+    if (ended.cause === "alone") return Math.random() * Math.min(greatest, 4 * least);
+    const whole = document.visibilityState === "visible" ? greatest / 4 : greatest;
+    return Math.random() * Math.max(least, whole - ended.waited);
   }
 
   // ---------------------------------------------------------------------------------------------------- the connection
@@ -701,10 +703,7 @@
       channel.asked = channel.refused = false;
       forget(channel);
     }
-    if (old) {
-      old.onopen = old.onmessage = old.onclose = null;
-      old.close();
-    }
+    if (old) old.close();
   }
 
   function lost(code, reason, cause) {
@@ -857,7 +856,7 @@
       channel.refused = false;
       settle(channel);
       return () => {
-        if (!channel.handlers.delete(handler)) return;
+        channel.handlers.delete(handler);
         settle(channel);
         if (state !== "online") forget(channel);
       };
@@ -894,12 +893,8 @@
 
   // ------------------------------------------------------------------------------------------------ starting by itself
 
-  let started = false;
-
   function start() {
-    if (started) return;
-    started = true;
-    if (state !== "idle") return; // the page was quicker
+    if (state !== "idle") return; // begun already, perhaps by the page
     try {
       const options = onPage();
       if (options) api.connect(options);
