@@ -218,16 +218,14 @@ class Connection(Protocol):
                 self._refuse(ConnectionRefused(INTERNAL_ERROR, "see the broker's log"))
 
     def _frame(self, kind: int, number: int, payload: bytes) -> None:
-        if kind == HEARTBEAT:
-            return
+        if kind == HEARTBEAT or (self._state is State.CLOSING and (number or kind != METHOD)):
+            return  # a client goes on until it has read our Close
         if kind not in (METHOD, HEADER, BODY):
             raise ConnectionRefused(UNEXPECTED_FRAME, f"frame of type {kind}")
         if number == 0 or self._state is not State.OPEN:
             if kind != METHOD:
                 raise ConnectionRefused(UNEXPECTED_FRAME, "content where none may be")
             if number:
-                if self._state is State.CLOSING:
-                    return
                 raise ConnectionRefused(COMMAND_INVALID, "the connection is not open")
             self._connection_method(decode_method(payload))
             return
@@ -291,7 +289,7 @@ class Connection(Protocol):
             self._set_deadline(None)
             self.send_method(0, spec.Connection.OpenOk())
         else:
-            raise ConnectionRefused(COMMAND_INVALID, f"{method.NAME} out of its order")
+            raise ConnectionRefused(CHANNEL_ERROR, f"unexpected {method.NAME} in connection state {state.name}")
 
     def _log_in(self, method: spec.Connection.StartOk) -> None:
         properties = method.client_properties
@@ -339,8 +337,7 @@ class Connection(Protocol):
 
     def _refuse(self, refusal: Refusal, frame: Frame | None = None) -> None:
         if self._state in (State.CLOSING, State.ENDED):
-            self._wire.abortConnection()
-            return
+            return  # it was told already, and has until the deadline
         self._log.info("AMQP client {peer} is refused: {why!r}", peer=self._peer(), why=refusal.text)
         self._cleanup()
         self.send_method(0, spec.Connection.Close(refusal.code, refusal.text, *called(frame)))
