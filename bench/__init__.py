@@ -6,4 +6,7 @@
 
 The server has core 0 for itself; the load generator (`wsload.c`), the publisher and RabbitMQ share core 1. All subjects
 are measured in one run, in turn, and only their ratios mean anything on another machine: `docs/performance.md`.
+
+Where the server's core is not busy all the time in A, the other core was the limit: `publish()` checks, numbers and has
+confirmed what pika alone only sends. Deliveries per second of the server's CPU compare the servers then.
 """
