@@ -22,7 +22,8 @@ to come is a `Hole`, which speaks for them all.
 What part 2's second source changes: the log reader meets every record with its `low`, so a publisher never seen will
 have the base `low` - 1 from the log, and from the queue only number 1 is taken at once, any other waits for the reader.
 Without a reader there is nothing to wait for, and waiting would cost each publisher's first event ten seconds. The
-price, until then: when the very first messages of a publisher are dropped by the broker (drop-head), nobody notices.
+price, until then: when the broker drops (drop-head) the very first messages of a publisher, or its first after a
+reconnect, nobody notices.
 The reader's records enter beside `receive`, with their offset; a record whose `low` is above a missing number proves it
 gone, which is `_give_up` before its time; and the place that decides on a base is `_adopt`, alone.
 """
