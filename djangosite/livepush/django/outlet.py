@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -34,8 +35,12 @@ class Outlet:
 
     def __init__(self, make: Callable[[], SupportsPublish]) -> None:
         self._make = make
-        self._lock = threading.Lock()
         self._publisher: SupportsPublish | None = None
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """For a forked child: the lock may have been held by a thread that does not exist here."""
+        self._lock = threading.Lock()
 
     def publisher(self) -> SupportsPublish:
         """The publisher.
@@ -71,3 +76,5 @@ def make_publisher() -> Publisher:
 
 outlet = Outlet(make_publisher)
 """This process's."""
+
+os.register_at_fork(after_in_child=outlet.renew_lock)
