@@ -71,6 +71,9 @@ class TwistdService(MultiService):
             MultiService.privilegedStartService(self)
         except CannotListen as error:
             self._log.critical("{error}", error=error)
+            if not self._config["nodaemon"]:
+                # In the background twistd must tell the waiting shell itself; the traceback goes to /dev/null.
+                raise
             if self._config["pidfile"]:
                 Path(self._config["pidfile"]).unlink(missing_ok=True)
             raise SystemExit(1) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import ILogObserver, globalLogPublisher
@@ -10,7 +12,11 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from livepush.daemon.origin import OriginSettings
+from livepush.daemon.settings import Limits
 from livepush.daemon.web import IDLE_SECONDS, Web, resources
+from livepush.daemon.websocket import WebSocketEndpoint
+from tests.unit.daemon.doubles import FakeIdentity, make_client, make_hub
 
 
 class Upgrade(Resource):
@@ -111,3 +117,25 @@ class WebTests(SynchronousTestCase):
         self.assertFalse(transport.disconnecting)
         self.reactor.advance(IDLE_SECONDS + 1)
         self.assertTrue(transport.disconnecting)
+
+    def test_a_quiet_websocket_is_not(self) -> None:
+        """The bound on idle HTTP connections ends with the upgrade."""
+        limits = Limits(heartbeat_seconds=3_600.0)
+        identity = FakeIdentity(make_client())
+        endpoint = WebSocketEndpoint(
+            make_hub(self.reactor), identity, OriginSettings(), limits, self.reactor, lambda: True
+        )
+        web = Web(resources(endpoint, None, lambda: 0, list), self.reactor)
+        protocol: Any = Site.buildProtocol(web, IPv4Address("TCP", "10.0.0.1", 1))
+        protocol.callLater = self.reactor.callLater
+        transport: Any = StringTransport()
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        protocol.dataReceived(
+            b"GET /livepush/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 101 "), transport.value())
+        self.reactor.pump([IDLE_SECONDS] * 10)
+        self.assertFalse(transport.disconnecting)
+        self.assertTrue(transport.connected)
