@@ -29,7 +29,7 @@ def decode_method(payload: bytes) -> amqp_object.Method:
     kind = spec.methods.get(int.from_bytes(payload[:4], "big"))
     if kind is None:
         raise ConnectionRefused(COMMAND_INVALID, "unknown method")
-    method = kind()
+    method = kind.__new__(kind)  # decode() sets every attribute; not every method can be made without arguments
     try:
         method.decode(payload, 4)
     except Exception as error:  # lengths, types, numbers, depth: all are the client's fault

@@ -32,6 +32,7 @@ from livepush.broker.embedded.refusal import (
     CONNECTION_FORCED,
     INTERNAL_ERROR,
     NOT_ALLOWED,
+    NOT_IMPLEMENTED,
     UNEXPECTED_FRAME,
     ChannelRefused,
     ConnectionRefused,
@@ -288,6 +289,8 @@ class Connection(Protocol):
             self._state = State.OPEN
             self._set_deadline(None)
             self.send_method(0, spec.Connection.OpenOk())
+        elif isinstance(method, spec.Connection.UpdateSecret):
+            raise ConnectionRefused(NOT_IMPLEMENTED, "connection.update-secret in the embedded broker")
         else:
             raise ConnectionRefused(CHANNEL_ERROR, f"unexpected {method.NAME} in connection state {state.name}")
 
