@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -133,3 +135,14 @@ class PasswordTests(SynchronousTestCase):
     def test_checked_without_a_parser_too(self) -> None:
         """Who builds a command line in code hears the same."""
         self.assertRaises(BadOption, CommandLine, log_level="loud")
+
+
+class DocumentationTests(SynchronousTestCase):
+    """`docs/reference/command-line.md`."""
+
+    def test_every_option_has_a_heading(self) -> None:
+        """What can be given is described, and nothing else is."""
+        page = Path(__file__).parents[3] / "docs" / "reference" / "command-line.md"
+        headings = [line[4:] for line in page.read_text("utf-8").splitlines() if line.startswith("### ")]
+        options = {f"--{entry[0]}" for entry in Options.optParameters} | {"--listen"}
+        self.assertEqual(sorted(headings), sorted(options))
