@@ -32,7 +32,6 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livepush.broker.causes import amqp_cause, network_cause, tls_cause
@@ -40,7 +39,6 @@ from livepush.broker.deliveries import FRAME_BYTES, Deliver, DeliveryReader, Fra
 from livepush.broker.errors import BadURL, ChannelRefused, ConnectionFailed
 from livepush.broker.url import BrokerURL
 
-_log = Logger()
 # pika reports each step of each attempt as a warning or an error of its own; `ConnectionFailed` says it once.
 logging.getLogger("pika").addHandler(logging.NullHandler())
 
@@ -214,7 +212,6 @@ class Connection(Protocol):
                     ConnectionFailed(f"{where} does not speak AMQP 0-9-1 ({problem})", "check host, port and TLS")
                 )
             except Exception as problem:  # pika checks little of what it decodes; only this connection is lost
-                _log.debug("AMQP frame not understood", log_failure=Failure())
                 self.abort(ConnectionFailed(f"an AMQP frame that can't be read ({type(problem).__name__})"))
         self._on_read()
 
