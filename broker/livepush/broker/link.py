@@ -362,9 +362,10 @@ class Link:
 
 def _leaf(error: BaseException) -> str:
     """The cause, out of pika's layers, in a few words."""
-    while True:
-        inner = getattr(error, "exceptions", None) or (getattr(error, "exception", None),)
-        if not isinstance(inner[-1], BaseException):
+    for _ in range(10):  # an error may be its own cause
+        inner = (getattr(error, "exception", None), *getattr(error, "exceptions", ()), *error.args)
+        causes = [one for one in inner if isinstance(one, BaseException)]
+        if not causes:
             break
-        error = inner[-1]
+        error = causes[-1]
     return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else repr(error)

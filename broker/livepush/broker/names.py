@@ -37,7 +37,8 @@ def check_channel(name: object) -> str:
 
 def is_channel(name: str) -> bool:
     """Whether `check_channel` takes it: the quick form for names that come from clients."""
-    return len(name) <= CHANNEL_BYTES and bool(_NAME.fullmatch(name) or _PERSONAL.fullmatch(name))
+    grammar = _PERSONAL if name.partition(".")[0] == "user" else _NAME
+    return len(name) <= CHANNEL_BYTES and grammar.fullmatch(name) is not None
 
 
 def check_type(name: object) -> str:
