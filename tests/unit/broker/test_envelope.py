@@ -130,7 +130,8 @@ class HostileTests(SynchronousTestCase):
     def malformed(self, **parts: Any) -> Malformed:
         with self.assertRaises(Malformed) as caught:
             read(**parts)
-        return caught.exception
+        error: Malformed = caught.exception
+        return error
 
     def test_bad_bodies_spend_their_number(self) -> None:
         """The stamp is known all the same, so no hole is waited for; nothing of the body is repeated."""

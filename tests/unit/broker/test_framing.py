@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pika.frame
 import pika.spec
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +15,8 @@ from livepush.broker.framing import frames
 
 def read(data: bytes) -> tuple[int, pika.spec.Basic.Publish, pika.spec.BasicProperties, bytes, list[int]]:
     """What pika makes of it: channel, method, properties, body, sizes of the frames."""
-    found, sizes = [], []
+    found: list[Any] = []
+    sizes: list[int] = []
     while data:
         size, frame = pika.frame.decode_frame(data)
         assert frame is not None

@@ -80,8 +80,8 @@ class ChannelTests(SynchronousTestCase):
         """Also the longest names: a routing key has at most 255 bytes."""
         channel, type_ = "x" * names.CHANNEL_BYTES, "y" * names.TYPE_BYTES
         keys = (names.event_key(channel, type_), names.live_key(channel, type_), names.resync_key(channel))
-        for key in keys:
-            self.assertLessEqual(len(key.encode()), 255)
+        for long in keys:
+            self.assertLessEqual(len(long.encode()), 255)
         self.assertEqual(names.event_key("orders", "lock"), "event.orders.lock")
         self.assertEqual(names.live_key("orders", "typing"), "live.orders.typing")
         self.assertEqual(names.resync_key("orders"), "event.orders.livepush.resync")
@@ -93,9 +93,9 @@ class TypeTests(SynchronousTestCase):
         """The same words, at most 60 bytes; a personal channel's form is none."""
         for name in ("lock", "order.lock", "x" * 60):
             self.assertEqual(check_type(name), name)
-        for name in ("", "x" * 61, "a b", "#", "user.~mfrgg", None):
+        for bad in ("", "x" * 61, "a b", "#", "user.~mfrgg", None):
             with self.assertRaises(BadName):
-                check_type(name)
+                check_type(bad)
 
 
 class PersonalTests(SynchronousTestCase):
@@ -129,7 +129,7 @@ class PatternTests(SynchronousTestCase):
         self.assertEqual(pattern.arguments, ("order_id",))
         self.assertFalse(pattern.plain)
         for channel in ("orders", "orders.5.6", "orders.", "orders.5\n", "orders.~x", "xorders.5"):
-            self.assertIsNone(pattern.match(channel))
+            self.assertIsNone(pattern.match(channel), channel)
 
     def test_a_plain_name(self) -> None:
         """It is itself only; its dot is a dot."""

@@ -4,6 +4,7 @@ import copy
 import pickle
 import ssl
 
+import pika
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -131,7 +132,7 @@ class ParametersTests(SynchronousTestCase):
         parameters = BrokerURL.parse("amqp://u:p@h:1234/v").parameters(heartbeat=7, name="me")
         self.assertEqual((parameters.host, parameters.port, parameters.virtual_host), ("h", 1234, "v"))
         self.assertEqual((parameters.heartbeat, parameters.connection_attempts), (7, 1))
-        self.assertEqual((parameters.credentials.username, parameters.credentials.password), ("u", "p"))
+        self.assertEqual(parameters.credentials, pika.PlainCredentials("u", "p"))
         self.assertIsNone(parameters.ssl_options)
         self.assertEqual(parameters.client_properties, {"connection_name": "me"})
 
@@ -140,7 +141,9 @@ class ParametersTests(SynchronousTestCase):
         context = BrokerURL.parse("amqps://rabbit").ssl_context()
         assert context is not None
         self.assertEqual((context.verify_mode, context.check_hostname), (ssl.CERT_REQUIRED, True))
-        self.assertEqual(BrokerURL.parse("amqps://rabbit").parameters().ssl_options.server_hostname, "rabbit")
+        options = BrokerURL.parse("amqps://rabbit").parameters().ssl_options
+        assert options is not None
+        self.assertEqual(options.server_hostname, "rabbit")
 
     def test_a_missing_certificate_file(self) -> None:
         """It is named."""
