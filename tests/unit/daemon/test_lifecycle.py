@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from livepush.daemon.errors import CannotListen
 from livepush.daemon.lifecycle import Availability, Daemon, Listener, speed_up
+from livepush.daemon.process import freeze
 from livepush.daemon.settings import Limits, Settings
 from livepush.daemon.transport import EagerServer
 from livepush.wire.closing import Close
@@ -167,6 +168,7 @@ class StartTests(Case):
         self.assertEqual(self.order, ["opened a", "opened b"])
         daemon.startService()
         self.assertEqual(self.order, ["opened a", "opened b", "threads started", "feed started"])
+        self.assertIn(freeze, [hook for hook, _, _ in self.reactor.whenRunningHooks])
 
     def test_started_without_privileges(self) -> None:
         """Whoever starts the service in one step gets the sockets too."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,11 +14,14 @@ label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 domain = st.lists(label, min_size=1, max_size=4).map(".".join)
 port = st.integers(1, 65535)
 
+# A busy machine is no fault of the code.
+patient = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
-def allows(settings: OriginSettings, origin: str, host: str | None = "good.example", secure: bool = False) -> bool:
+
+def allows(trust: OriginSettings, origin: str, host: str | None = "good.example", secure: bool = False) -> bool:
     """Whether a page of this origin may use a cookie."""
     raw = None if host is None else host.encode()
-    return settings.verdict(origin.encode(), raw, has_cookie=True, secure=secure) is None
+    return trust.verdict(origin.encode(), raw, has_cookie=True, secure=secure) is None
 
 
 class CookieTests(SynchronousTestCase):
@@ -92,12 +95,12 @@ class OwnOriginTests(SynchronousTestCase):
 
     def test_a_domain_with_its_subdomains(self) -> None:
         """`.example.com` in `ALLOWED_HOSTS` is the domain and all below it, and no name that only ends alike."""
-        settings = OriginSettings(hosts=(".Good.example",))
+        trust = OriginSettings(hosts=(".Good.example",))
         for host in ("good.example", "a.good.example", "a.b.good.example"):
-            self.assertTrue(allows(settings, f"http://{host}", host), host)
-            self.assertTrue(allows(settings, f"http://{host}:8989", f"{host}:8989"), host)
-        self.assertFalse(allows(settings, "http://evilgood.example", "evilgood.example"))
-        self.assertFalse(allows(settings, "http://a.good.example", "b.good.example"))
+            self.assertTrue(allows(trust, f"http://{host}", host), host)
+            self.assertTrue(allows(trust, f"http://{host}:8989", f"{host}:8989"), host)
+        self.assertFalse(allows(trust, "http://evilgood.example", "evilgood.example"))
+        self.assertFalse(allows(trust, "http://a.good.example", "b.good.example"))
 
     def test_hosts_that_are_none(self) -> None:
         """A Host header that is no host has no own origin, and harms nobody."""
@@ -169,18 +172,18 @@ class NamedOriginTests(SynchronousTestCase):
 
     def test_a_list_of_ones_own_is_the_whole_list(self) -> None:
         """Where `LIVEPUSH_ALLOWED_ORIGINS` is set, neither Django's lists nor the own origin count."""
-        settings = OriginSettings(("https://a.example",), trusted=("https://b.example",), hosts=("good.example",))
-        self.assertTrue(allows(settings, "https://a.example"))
-        self.assertFalse(allows(settings, "https://b.example"))
-        self.assertFalse(allows(settings, "http://good.example"))
+        trust = OriginSettings(("https://a.example",), trusted=("https://b.example",), hosts=("good.example",))
+        self.assertTrue(allows(trust, "https://a.example"))
+        self.assertFalse(allows(trust, "https://b.example"))
+        self.assertFalse(allows(trust, "http://good.example"))
         self.assertFalse(allows(OriginSettings((), hosts=("good.example",)), "http://good.example"))
 
     def test_a_pattern_is_the_subdomains_only(self) -> None:
         """`https://*.example.com` is any depth below the domain, with that scheme and port."""
-        settings = OriginSettings(trusted=("https://*.good.example", "http://*.dev.example:8000"))
-        self.assertTrue(allows(settings, "https://a.good.example"))
-        self.assertTrue(allows(settings, "https://a.b.good.example:443"))
-        self.assertTrue(allows(settings, "http://x.dev.example:8000"))
+        trust = OriginSettings(trusted=("https://*.good.example", "http://*.dev.example:8000"))
+        self.assertTrue(allows(trust, "https://a.good.example"))
+        self.assertTrue(allows(trust, "https://a.b.good.example:443"))
+        self.assertTrue(allows(trust, "http://x.dev.example:8000"))
         for origin in (
             "https://good.example",
             "http://a.good.example",
@@ -189,7 +192,7 @@ class NamedOriginTests(SynchronousTestCase):
             "https://a.good.example.evil.com",
             "http://x.dev.example",
         ):
-            self.assertFalse(allows(settings, origin), origin)
+            self.assertFalse(allows(trust, origin), origin)
 
     def test_entries_may_be_written_in_any_case(self) -> None:
         """Who writes `https://Shop.Example` means the site that browsers write in lower case."""
@@ -223,39 +226,44 @@ class NamedOriginTests(SynchronousTestCase):
 
     def test_a_wrong_entry_of_djangos_adds_nothing(self) -> None:
         """Django lives with such entries, so the daemon does; they open no door."""
-        settings = OriginSettings(trusted=("https://*", "*", "https://shop.example/", ""), hosts=("", "."))
-        self.assertFalse(allows(settings, "https://shop.example", "shop.example"))
+        trust = OriginSettings(trusted=("https://*", "*", "https://shop.example/", ""), hosts=("", "."))
+        self.assertFalse(allows(trust, "https://shop.example", "shop.example"))
 
 
 class PropertyTests(SynchronousTestCase):
     """What holds for all names."""
 
+    @patient
     @given(domain, domain, port)
     def test_only_the_named_host(self, named: str, other: str, number: int) -> None:
         """A named origin lets itself in, and of all others none."""
-        settings = OriginSettings((f"https://{named}:{number}",))
-        self.assertTrue(allows(settings, f"https://{named}:{number}"))
-        self.assertEqual(allows(settings, f"https://{other}:{number}"), other == named)
+        trust = OriginSettings((f"https://{named}:{number}",))
+        self.assertTrue(allows(trust, f"https://{named}:{number}"))
+        self.assertEqual(allows(trust, f"https://{other}:{number}"), other == named)
 
+    @patient
     @given(domain, domain)
     def test_a_pattern_needs_a_dot(self, suffix: str, prefix: str) -> None:
         """A pattern covers exactly the names that end with a dot and its domain."""
-        settings = OriginSettings((f"https://*.{suffix}",))
-        self.assertTrue(allows(settings, f"https://{prefix}.{suffix}"))
+        trust = OriginSettings((f"https://*.{suffix}",))
+        self.assertTrue(allows(trust, f"https://{prefix}.{suffix}"))
         joined = f"{prefix}{suffix}"
-        self.assertEqual(allows(settings, f"https://{joined}"), joined.endswith(f".{suffix}"))
+        self.assertEqual(allows(trust, f"https://{joined}"), joined.endswith(f".{suffix}"))
 
+    @patient
     @given(domain, port, st.sampled_from(("http", "https")))
     def test_without_settings_a_star_opens_nothing(self, host: str, number: int, scheme: str) -> None:
         """With `ALLOWED_HOSTS = ["*"]` no Host and Origin that agree are enough."""
-        settings = OriginSettings(hosts=("*",))
-        self.assertFalse(allows(settings, f"{scheme}://{host}:{number}", f"{host}:{number}"))
+        trust = OriginSettings(hosts=("*",))
+        self.assertFalse(allows(trust, f"{scheme}://{host}:{number}", f"{host}:{number}"))
 
+    @patient
     @given(st.binary(max_size=200), st.one_of(st.none(), st.binary(max_size=100)), st.booleans())
     def test_any_bytes(self, origin: bytes, host: bytes | None, has_cookie: bool) -> None:
         """Whatever bytes come, there is a verdict, and it is no."""
         self.assertIsNotNone(SITE.verdict(origin, host, has_cookie))
 
+    @patient
     @given(st.text(alphabet="good.example:/@#?*[]80 \t\r\nGOD-_", max_size=40))
     def test_near_misses(self, text: str) -> None:
         """Of all texts made of the letters of the good origin, only its own forms pass."""
