@@ -26,7 +26,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 LIVE = '#connection[data-status="live"]'
 LOCKED, MINE, DONE, HIDDEN = "order-row_is_locked", "order-row_is_mine", "order-row_is_done", "hidden"
 TELEPHONE = {"width": 390, "height": 760}
