@@ -248,13 +248,13 @@ class Demo:
     async def _watch_parent(self) -> None:
         """Returns never, but asks to end when the parent has gone or, if it is make, was hung up."""
         parent = os.getppid()
-        was_catching = "MAKELEVEL" in os.environ and _catches_hangup(parent)
+        was_catching = "MAKELEVEL" in os.environ and catches_hangup(parent)
         while True:
             if os.getppid() != parent:
                 self._ask("the parent process is gone")
             # make answers SIGHUP by waiting for its children, whom it does not tell: but while it waits, the signal
             # has its default meaning again.
-            elif was_catching and _catches_hangup(parent) is False:
+            elif was_catching and catches_hangup(parent) is False:
                 self._ask("make was hung up")
             await asyncio.sleep(PARENT_SECONDS)
 
@@ -360,7 +360,7 @@ def _end_with_parent() -> Callable[[], object] | None:
     return functools.partial(prctl, PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
-def _catches_hangup(pid: int) -> bool | None:
+def catches_hangup(pid: int) -> bool | None:
     """Whether a process has a handler for SIGHUP; None where that can't be known."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
