@@ -92,6 +92,8 @@ def duplicate(context: BrowserContext, shop: Shop) -> object:
     """Opens a second tab that gets a copy of the first one's session storage, as `Duplicate tab` does."""
     page = context.new_page()
     tab = shop.visit(page)
+    page.reload()  # now it is a page that was handed its id by the one before
+    connected(page)
     page.evaluate("() => sessionStorage.setItem('probe', 'copied')")
     with context.expect_page() as opened:
         page.evaluate("() => void window.open('/page')")
