@@ -7,6 +7,7 @@ import struct
 from pika.spec import BasicProperties
 
 from livepush.broker.embedded.limits import MESSAGE_OVERHEAD
+from livepush.broker.embedded.properties import plain
 from livepush.broker.embedded.refusal import (
     FRAME_ERROR,
     NOT_IMPLEMENTED,
@@ -75,7 +76,7 @@ class Publication:
         self.missing, self.received = -1, 0
 
     def take_header(self, payload: bytes, largest: int, user: str) -> None:
-        """The content header. Its properties are decoded once, so that no consumer gets what can't be decoded.
+        """The content header. Its properties are checked here, so that no consumer gets what can't be decoded.
 
         Args:
             largest: bytes of body that are taken.
@@ -83,25 +84,15 @@ class Publication:
         """
         try:
             basic, weight, size, flags = _HEADER.unpack_from(payload)
-            if basic != _BASIC or weight or flags & 1:
-                raise ConnectionRefused(FRAME_ERROR, "content header that is none of class basic")
-            properties = BasicProperties()
-            properties.decode(payload, _PROPERTIES_AT)
-        except ConnectionRefused:
-            raise
-        except Exception as error:  # whatever pika's codec meets in foreign bytes
-            raise ConnectionRefused(SYNTAX_ERROR, f"message properties: {type(error).__name__}") from error
+        except struct.error as error:
+            raise ConnectionRefused(SYNTAX_ERROR, "content header too short") from error
+        if basic != _BASIC or weight or flags & 1:
+            raise ConnectionRefused(FRAME_ERROR, "content header that is none of class basic")
         if size > largest:
             why = f"message size {size} is larger than configured max size {largest}"
             raise ChannelRefused(PRECONDITION_FAILED, why)
-        if properties.user_id is not None and properties.user_id != user:
-            why = f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'"
-            raise ChannelRefused(PRECONDITION_FAILED, why)
-        if properties.expiration is not None:
-            raise ConnectionRefused(NOT_IMPLEMENTED, "message expiration in the embedded broker")
-        headers = properties.headers
-        if headers and ("CC" in headers or "BCC" in headers):
-            raise ConnectionRefused(NOT_IMPLEMENTED, "sender-selected distribution (CC, BCC) in the embedded broker")
+        if not plain(payload, flags):
+            _check_properties(payload, user)
         self._header, self.missing = payload, size
 
     def take_body(self, payload: bytes) -> None:
@@ -122,3 +113,20 @@ class Publication:
     def message(self) -> Message:
         """What came, once `missing` is 0."""
         return Message(self._address, self._header, bytes(self._body))
+
+
+def _check_properties(payload: bytes, user: str) -> None:
+    """Decodes what `plain` does not vouch for, and refuses what would need more than passing on."""
+    properties = BasicProperties()
+    try:
+        properties.decode(payload, _PROPERTIES_AT)
+    except Exception as error:  # whatever pika's codec meets in foreign bytes
+        raise ConnectionRefused(SYNTAX_ERROR, f"message properties: {type(error).__name__}") from error
+    if properties.user_id is not None and properties.user_id != user:
+        why = f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'"
+        raise ChannelRefused(PRECONDITION_FAILED, why)
+    if properties.expiration is not None:
+        raise ConnectionRefused(NOT_IMPLEMENTED, "message expiration in the embedded broker")
+    headers = properties.headers
+    if headers and ("CC" in headers or "BCC" in headers):
+        raise ConnectionRefused(NOT_IMPLEMENTED, "sender-selected distribution (CC, BCC) in the embedded broker")
