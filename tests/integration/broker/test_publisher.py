@@ -331,7 +331,7 @@ class CallerTests(PublisherCase):
         def leave(_: object) -> None:
             raise SystemExit(3)
 
-        logging.getLogger("livepush").addFilter(lambda record: "callback" not in record.getMessage())
+        lines = self.capture_log()
         tickets = [publisher.publish(make_draft(index)) for index in range(20)]
         for ticket in tickets:
             if not ticket.done():
@@ -339,6 +339,7 @@ class CallerTests(PublisherCase):
         for ticket in tickets:
             self.assertEqual(ticket.result(WAIT), ticket.id)
         self.assertEqual(publisher.publish(make_draft()).result(WAIT), f"{publisher.id}-21")
+        self.assertEqual({line for line in lines if "callback" not in line}, set())
 
     def test_closed(self) -> None:
         """What was accepted is confirmed first; what comes later fails with PublisherClosed; the thread is gone."""
