@@ -86,6 +86,7 @@ class SkipTests(SynchronousTestCase):
         """A JSON body is not read for the tab, so that the view can stream it."""
         request = make_request(data="{}", content_type="application/json")
         self.assertIsNone(tab_of(request))
+        self.assertFalse(hasattr(request, "_post"))
         self.assertEqual(request.read(), b"{}")
 
     def test_unreadable_form(self) -> None:
