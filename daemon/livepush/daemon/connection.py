@@ -116,6 +116,7 @@ class Connection:
         """Ends the connection, after what is pending."""
         if self.ended:
             return
+        self.hub.deal()
         if not self._held:
             self.flush()
         self.end()
@@ -327,6 +328,7 @@ class Connection:
     # -- outbound ------------------------------------------------------------------------------------------------------
 
     def _send(self, frame: bytes) -> None:
+        self.hub.deal()
         self.pending.append(frame)
         self.flush()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,6 +15,12 @@ from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.ring import RingSettings
 from livepush.wire.closing import Close
 from tests.unit.daemon.doubles import Browser, make_client, make_hub, make_moderator, make_snapshot
+
+ACTIONS = st.tuples(
+    st.sampled_from(["orders", "orders", "news", "flush", "lost", "subscribe", "unsubscribe"]),
+    st.integers(0, 3),
+    st.integers(0, 4),
+)
 
 
 class HubCase(SynchronousTestCase):
@@ -169,6 +178,52 @@ class TurnTests(HubCase):
         self.hub.event(Event("orders", "lock", {}), "p-2", 0)
         self.hub.flush()
         self.assertEqual([each["id"] for each in client.link.messages()], ["p-2"])
+
+    def test_a_subscription_within_the_turn(self) -> None:
+        """Who begins to listen within a turn gets what is released from then on, and nothing twice."""
+        client, late = self.browser(make_client(1)), self.browser(make_client(2))
+        late.says(op="unsubscribe", channel="orders")
+        self.hub.event(Event("orders", "lock", {}), "p-1", 0)
+        self.assertEqual([each["op"] for each in late.says(op="subscribe", channel="orders")], ["ok"])
+        self.hub.event(Event("orders", "lock", {}), "p-2", 0)
+        self.hub.flush()
+        self.assertEqual([each["id"] for each in late.link.messages()], ["p-2"])
+        self.assertEqual([each["id"] for each in client.link.messages()], ["p-1", "p-2"])
+
+    @given(st.lists(ACTIONS, max_size=30))
+    def test_any_turns(self, actions: list[tuple[str, int, int]]) -> None:
+        """Whatever turns bring, each connection gets in feed order exactly what it may see while it listens."""
+        self.hub = make_hub()
+        people = [make_client(1), make_client(2), make_moderator(3), make_snapshot(4)]
+        browsers = [self.browser(each) for each in people]
+        for browser in browsers:
+            browser.says(op="subscribe", channel="news")
+        channels = [{"orders", "news"}, {"orders", "news"}, {"orders", "news"}, {"news"}]
+        expected: list[list[str]] = [[], [], [], []]
+        for number, (what, who, how) in enumerate(actions):
+            channel = what
+            if what in ("orders", "news"):
+                skip = Skip(user=str(who + 1)) if how == 1 else None
+                only = Only(users=frozenset({str(who + 1)})) if how == 2 else None
+                self.hub.event(Event(channel, "t", {}, skip=skip, only=only), f"p-{number}", 0)
+                for each in range(4):
+                    if channel in channels[each] and not (how == 1 and each == who) and not (how == 2 and each != who):
+                        expected[each].append(f"p-{number}")
+            elif what == "flush":
+                self.hub.flush()
+            elif what == "lost":
+                self.hub.resync("news", "hole")
+                for each in range(4):
+                    if "news" in channels[each]:
+                        expected[each].append("hole")
+            else:
+                browsers[who].connection.received(json.dumps({"op": what, "channel": "news"}).encode())
+                (channels[who].add if what == "subscribe" else channels[who].discard)("news")
+                expected[who].append("ok")
+        self.hub.flush()
+        for browser, wanted in zip(browsers, expected, strict=True):
+            seen = [each.get("id") or each.get("why") or each["op"] for each in browser.link.messages()]
+            self.assertEqual(seen, wanted)
 
     def test_broken_connection(self) -> None:
         """An exception in one connection drops that one, logged, and the others get their event."""
