@@ -216,6 +216,7 @@ class NamedOriginTests(SynchronousTestCase):
             "https://bücher.example",
             "https://u@shop.example",
             "https://shop.example:0",
+            "https://shop.example:70000",
             "null",
             "",
             7,
