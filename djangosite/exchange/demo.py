@@ -27,7 +27,6 @@ import ctypes
 import errno
 import fcntl
 import functools
-import http.client
 import os
 import queue
 import re
@@ -50,6 +49,7 @@ PUBLISHERS_SECONDS = 2.0
 KILL_SECONDS = 4.0
 PARENT_SECONDS = 0.25
 STILL_WAITING_SECONDS = 15.0
+PROBE_SECONDS = 5.0
 LINES = 10_000
 LINE_BYTES = 16_384
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -234,7 +234,7 @@ class Demo:
         asked = time.monotonic()
         while probes:
             for name, (port, path) in list(probes.items()):
-                status = await asyncio.to_thread(_status, port, path)
+                status = await _status(port, path)
                 if status == HTTPStatus.OK:
                     del probes[name]
                 elif time.monotonic() - asked > STILL_WAITING_SECONDS:
@@ -370,15 +370,20 @@ def catches_hangup(pid: int) -> bool | None:
     return bool(int(found[1], 16) >> (signal.SIGHUP - 1) & 1) if found else None
 
 
-def _status(port: int, path: str) -> int | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+async def _status(port: int, path: str) -> int | None:
+    """How a server on this machine answers a GET; None if it does not."""
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
+        async with asyncio.timeout(PROBE_SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(request.encode())
+                answer = await reader.readline()
+            finally:
+                writer.close()
+        return int(answer.split()[1])
+    except (OSError, TimeoutError, ValueError, IndexError):
         return None
-    finally:
-        connection.close()
 
 
 def _other(port: int) -> int:

@@ -29,6 +29,17 @@ ARGUMENTS = (
 PATIENCE_MS = 30_000
 LIVE = '#connection[data-status="live"]'
 LOCKED, MINE, DONE, HIDDEN = "order-row_is_locked", "order-row_is_mine", "order-row_is_done", "hidden"
+SCRIPTED = """
+"use strict";
+window.heard = {};
+window.livepush = {
+  on(channel, type, callback) { heard[type] = callback; },
+  onResync(channel, callback) { window.resync = callback; },
+  onStatus() {},
+};
+"""
+"""What one page gets for livepush.js: nothing comes to it but what it is told."""
+
 TELEPHONE = {"width": 390, "height": 760}
 DESKTOP = {"width": 1100, "height": 820}
 
@@ -195,6 +206,23 @@ class Visit:
             anna.sees(5, LOCKED)
             anna.stayed()
 
+        late = mod.tab()
+        late.route("**/livepush.js", lambda route: route.fulfill(body=SCRIPTED, content_type="text/javascript"))
+        late.goto(self._url)
+        with self.step("events that come late and out of order do not undo later ones", mod):
+            self._tell(late, "lock", 4, version=99, user=0)
+            mod.sees(4, LOCKED, buttons=("Done",), page=late)
+            self._tell(late, "free", 4, version=98)
+            self._tell(late, "done", 4, version=99, action="highlight", user=0)
+            mod.sees(4, LOCKED, buttons=("Done",), page=late)
+            self._tell(late, "free", 4, version=100)
+            mod.sees(4, buttons=both, page=late)
+            # What the site says now is older than that, and is news of order 8 only.
+            mod.press(8, "Done")
+            late.evaluate("resync('orders', 'restart')")
+            mod.sees(8, DONE, page=late)
+            mod.sees(4, buttons=both, page=late)
+
         telephone = self.person("boris", TELEPHONE)
         with self.step("on a telephone", telephone):
             telephone.watch()
@@ -226,6 +254,13 @@ class Visit:
             anna.page.get_by_role("heading", name="Log in").wait_for()
 
         assert not self.faults, self.faults
+
+    @staticmethod
+    def _tell(page: Page, kind: str, order: int, version: int, **data: object) -> None:
+        """Give the page an event, in the place of livepush.js."""
+        page.evaluate(
+            "([kind, data, event]) => heard[kind](data, event)", [kind, {"order": order, **data}, {"version": version}]
+        )
 
     @staticmethod
     def _done_of(person: Person, locker: Person) -> tuple[str, ...]:
