@@ -13,7 +13,8 @@ nothing before `hello`; without a subprotocol the client is a listener from the 
     S  {"op": "ok", "n": 1, "channel": "orders.5", "audience": "client", "replayed": 0}     (unsubscribe: no audience)
     S  {"op": "error", "n": 1, "code": "forbidden", "retry": false, "message": "..."}       codes: `ErrorCode`
     S  {"op": "event", "channel": "orders", "type": "lock", "data": {...}, "id": "a1b2c3-17", "ts": 1732250000123}
-           `id` <publisher>-<number>, absent on live events; `ts` when Django published it, ms
+           `id` <publisher>-<number>, absent on live events; `ts` when Django published it, ms; "key" and "version"
+           where the publisher gave them: what the event is about, and a number that grows with each change of it
     S  {"op": "resync", "channel": "orders", "why": "hole" | "restart" | "publisher" | "trimmed" | "slow"}
     S  {"op": "heartbeat"}          when nothing was sent for `heartbeat` seconds, and only to who said hello
 
@@ -131,6 +132,10 @@ def event_frame(event: Event, view: Json, id: str | None, ts: int) -> bytes:  # 
     if id is not None:
         message["id"] = id
     message["ts"] = ts
+    if event.key is not None:
+        message["key"] = event.key
+    if event.version is not None:
+        message["version"] = event.version
     return _frame(message)
 
 

@@ -22,7 +22,7 @@ test("a callback gets the data and the event of its channel and type", () => {
   page.ready().welcome();
   page.event(1);
   page.event(2, { type: "done" });
-  const event = { channel: "orders", type: "lock", id: "a1b2-1", ts: 17 };
+  const event = { channel: "orders", type: "lock", id: "a1b2-1", ts: 17, key: null, version: null };
   assert.deepEqual(plain(heard), [["lock", { order: 5 }, event], ["any", "lock"], ["any", "done"]]);
 });
 

@@ -147,9 +147,10 @@ class ExclusionTests(HubCase):
         self.publish(number=4, skip=Skip(user="7", tab="other"))
         self.publish(number=5, channel="news")
         self.publish(number=6, channel="user.7")
+        self.publish(number=7, skip=Skip(user="8"))
         browser.answered()
         messages = browser.says(op="hello", tab="mine")
-        self.assertEqual([message.get("id") for message in messages], ["p-4", "p-6", None])
+        self.assertEqual([message.get("id") for message in messages], ["p-4", "p-6", "p-7", None])
 
 
 class TurnTests(HubCase):

@@ -106,6 +106,13 @@ class EncodeTests(SynchronousTestCase):
         )
         self.assertNotIn("id", message(native.event_frame(event, {}, None, 12)))
 
+    def test_key_and_version(self) -> None:
+        """What the event is about, and which of two is the newer, reach the page where they were given."""
+        event = Event("orders", "lock", {}, key="order-5", version=3)
+        seen = message(native.event_frame(event, {}, "a1-17", 12))
+        self.assertEqual((seen["key"], seen["version"]), ("order-5", 3))
+        self.assertNotIn("key", message(native.event_frame(Event("orders", "lock", {}), {}, "a1-17", 12)))
+
     def test_welcome(self) -> None:
         """A welcome names the user and what is granted, and why a channel must be reloaded."""
         channels = {"orders": Granted("moderator", 3), "chat": Granted("all", 0, "trimmed")}

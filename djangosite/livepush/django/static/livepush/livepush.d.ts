@@ -18,6 +18,8 @@ export interface Event {
   id: string | null;
   /** When Django published it, milliseconds since 1970. */
   ts: number | null;
+  key: string | null;
+  version: number | null;
 }
 
 export type Status =
