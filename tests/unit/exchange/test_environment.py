@@ -101,20 +101,28 @@ class FolderTests(SynchronousTestCase):
 
     def test_one_key(self) -> None:
         """Processes that start together get the same key."""
-        readers = []
-        for _ in range(8):
-            read, write = os.pipe()
-            if not (pid := os.fork()):
-                os.write(write, self.environment.secret_key().encode())
-                os._exit(0)
-            os.close(write)
-            readers.append((pid, read))
-        keys = set()
-        for pid, read in readers:
-            keys.add(os.read(read, 1000))
-            os.close(read)
-            os.waitpid(pid, 0)
-        self.assertEqual(len(keys), 1)
+        for _ in range(20):
+            environment = Environment(demo_dir=Path(self.mktemp()).absolute())
+            gate, opener = os.pipe()
+            children = []
+            for _ in range(6):
+                read, write = os.pipe()
+                if not (pid := os.fork()):
+                    os.close(opener)
+                    os.read(gate, 1)  # all go on when the parent closes it
+                    os.write(write, environment.secret_key().encode())
+                    os._exit(0)
+                os.close(write)
+                children.append((pid, read))
+            os.close(opener)
+            os.close(gate)
+            keys = set()
+            for pid, read in children:
+                keys.add(os.read(read, 1000))
+                os.close(read)
+                os.waitpid(pid, 0)
+            self.assertEqual(len(keys), 1)
+            self.assertTrue(len(keys.pop()) >= 50)
 
     def test_foreign_folder(self) -> None:
         """A folder that holds other things is neither used nor removed."""
