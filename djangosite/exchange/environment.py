@@ -114,10 +114,11 @@ class Environment:
             BadVariable: DEMO_DIR is something else's folder, or cannot be made.
         """
         try:
-            foreign = self.demo_dir.exists() and not self._is_ours() and any(self.demo_dir.iterdir())
-            if foreign:
-                raise BadVariable(f"DEMO_DIR {self.demo_dir} holds other files: name an empty or a new folder")
             self.demo_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # One listing: another process may be making the same files now, and makes the marker first.
+            files = os.listdir(self.demo_dir)
+            if files and MARKER not in files:
+                raise BadVariable(f"DEMO_DIR {self.demo_dir} holds other files: name an empty or a new folder")
             self.demo_dir.chmod(0o700)
             _create(self.demo_dir / MARKER, "This folder belongs to the livepush demo; `make demo-reset` removes it.\n")
             _create(self.database, "")  # SQLite gives its -wal and -shm files the mode of this one.

@@ -13,6 +13,8 @@ adapter.
       closed           fires once with the ConnectionFailed that says why, however the connection ends
 
 A connection never ends with an unhandled or a logged error; who awaits one of its replies gets the `ConnectionFailed`.
+
+This module is past 400 lines because connection, channel and the hooks between them are one thing, told in one place.
 """
 
 from __future__ import annotations

@@ -156,6 +156,7 @@ def site(reactor: Any = None) -> Site:
             trusted=tuple(django_settings.CSRF_TRUSTED_ORIGINS),
             hosts=_hosts(),
             https_only=bool(django_settings.SECURE_SSL_REDIRECT or django_settings.SESSION_COOKIE_SECURE),
+            development=bool(django_settings.DEBUG),
         ),
         identifier=Identifier(
             IdentitySettings(

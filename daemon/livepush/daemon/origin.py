@@ -32,6 +32,7 @@ _PORT = r"(?::([1-9][0-9]{0,4}))?"
 _ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://({_NAME}|\[[0-9a-f:.]+\]){_PORT}", re.ASCII)
 _PATTERN = re.compile(rf"([a-z][a-z0-9+.-]*)://\*\.({_NAME}){_PORT}", re.ASCII)
 _HOST = re.compile(rf"({_NAME}|\[[0-9a-f:.]+\])\.?{_PORT}", re.ASCII)
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _MOST_BYTES = 512
 
 
@@ -54,6 +55,8 @@ class OriginSettings:
         hosts: `ALLOWED_HOSTS`: `example.com`, `.example.com` (the domain and its subdomains); `*` adds nothing.
         https_only: the own origin counts only with https, even if the daemon's connection is plain (the site stands
             behind a TLS proxy and never serves http).
+        development: `DEBUG`: on a loopback host the own origin counts whatever its port, because `runserver` and the
+            daemon have one each. Who can serve a page from this machine's loopback is its developer.
 
     Raises:
         ValueError: an entry of `allowed` is not an origin.
@@ -63,6 +66,7 @@ class OriginSettings:
     trusted: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     https_only: bool = False
+    development: bool = False
     _exact: frozenset[_Origin] = field(init=False, repr=False, compare=False)
     _patterns: tuple[_Origin, ...] = field(init=False, repr=False, compare=False)
 
@@ -100,8 +104,10 @@ class OriginSettings:
             return NOT_AN_ORIGIN
         if claimed in self._exact or any(_covers(pattern, claimed) for pattern in self._patterns):
             return None
-        if self.allowed is None and host is not None and claimed in self._own(host, secure):
-            return None
+        if self.allowed is None and host is not None:
+            own = self._own(host, secure)
+            if claimed in own or (self.development and any(_same_loopback(claimed, each) for each in own)):
+                return None
         return NOT_ALLOWED
 
     def _own(self, host: bytes, secure: bool) -> tuple[_Origin, ...]:
@@ -142,6 +148,11 @@ def _covers(pattern: _Origin, origin: _Origin) -> bool:
     """Whether an origin is a subdomain of a pattern's host; the dot keeps `evilexample.com` out."""
     same = (pattern.scheme, pattern.port) == (origin.scheme, origin.port)
     return same and origin.host.endswith(f".{pattern.host}")
+
+
+def _same_loopback(origin: _Origin, own: _Origin) -> bool:
+    """Whether both are of one loopback host, on whatever ports."""
+    return (origin.scheme, origin.host) == (own.scheme, own.host) and own.host in _LOOPBACK
 
 
 def _names(pattern: str, domain: str) -> bool:

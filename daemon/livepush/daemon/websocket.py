@@ -241,7 +241,8 @@ class WebSocketEndpoint(Resource):
         if len(origins) > 1 or len(hosts) > 1:
             return plain(request, 400, "The request has more than one Origin or Host.")
         has_cookie = headers.hasHeader(b"cookie")
-        why = self.origins.verdict(origins[0] if origins else None, hosts[0] if hosts else None, has_cookie)
+        origin, host = (values[0] if values else None for values in (origins, hosts))
+        why = self.origins.verdict(origin, host, has_cookie, request.isSecure())
         if why is not None:
             return plain(request, 403, f"Refused: {why}")
         offered = [

@@ -212,6 +212,7 @@ class SiteTests(SynchronousTestCase):
         self.assertIsInstance(found.directory, Directory)
         self.assertEqual((found.origins.allowed, found.origins.trusted), (None, ("https://a.b",)))
         self.assertEqual((found.origins.hosts, found.origins.https_only), (("c.d",), True))
+        self.assertFalse(found.origins.development)
 
     def test_faulty_site(self) -> None:
         """A site with faults is refused with a line for each."""

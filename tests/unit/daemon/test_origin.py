@@ -270,3 +270,26 @@ class PropertyTests(SynchronousTestCase):
         """Of all texts made of the letters of the good origin, only its own forms pass."""
         forms = {"http://good.example", "http://good.example:80", "https://good.example", "https://good.example:443"}
         self.assertEqual(allows(SITE, f"http://{text}"), f"http://{text}" in forms)
+
+
+class DevelopmentTests(SynchronousTestCase):
+    """`runserver` and the daemon, side by side."""
+
+    def test_another_port_of_this_machine(self) -> None:
+        """With DEBUG a page of the same loopback host is trusted whatever its port; nothing else is."""
+        hosts = ("localhost", "127.0.0.1", "[::1]", "good.example")
+        trust = OriginSettings(hosts=hosts, development=True)
+        for host in hosts[:3]:
+            self.assertTrue(allows(trust, f"http://{host}:8000", f"{host}:8989"))
+            self.assertFalse(allows(OriginSettings(hosts=hosts), f"http://{host}:8000", f"{host}:8989"))
+        for origin, host in (
+            ("http://localhost:8000", "127.0.0.1:8989"),
+            ("http://evil.example:8000", "localhost:8989"),
+            ("http://localhost.evil.example:8000", "localhost:8989"),
+            ("http://good.example:8000", "good.example:8989"),
+            ("ws://localhost:8000", "localhost:8989"),
+        ):
+            self.assertFalse(allows(trust, origin, host), origin)
+        self.assertFalse(allows(OriginSettings(hosts=("*",), development=True), "http://localhost:1", "localhost:2"))
+        explicit = OriginSettings(("http://localhost:1",), hosts=hosts, development=True)
+        self.assertFalse(allows(explicit, "http://localhost:8000", "localhost:8989"))

@@ -108,10 +108,14 @@ class FolderTests(SynchronousTestCase):
             for _ in range(6):
                 read, write = os.pipe()
                 if not (pid := os.fork()):
-                    os.close(opener)
-                    os.read(gate, 1)  # all go on when the parent closes it
-                    os.write(write, environment.secret_key().encode())
-                    os._exit(0)
+                    try:
+                        os.close(opener)
+                        os.read(gate, 1)  # all go on when the parent closes it
+                        os.write(write, environment.secret_key().encode())
+                    except BaseException as error:
+                        os.write(write, repr(error).encode())
+                    finally:
+                        os._exit(0)
                 os.close(write)
                 children.append((pid, read))
             os.close(opener)
@@ -121,7 +125,7 @@ class FolderTests(SynchronousTestCase):
                 keys.add(os.read(read, 1000))
                 os.close(read)
                 os.waitpid(pid, 0)
-            self.assertEqual(len(keys), 1)
+            self.assertEqual(len(keys), 1, keys)
             self.assertTrue(len(keys.pop()) >= 50)
 
     def test_foreign_folder(self) -> None:
