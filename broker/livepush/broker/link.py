@@ -163,6 +163,7 @@ class Link:
 
     def _on_connected(self, connection: Connection) -> None:
         self.connections += 1
+        connection.after_read = self._after_read
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self._watch(connection, -1, SILENT_SECONDS // 5)
@@ -255,9 +256,7 @@ class Link:
                 progress = self._backlog.confirmed(answer.delivery_tag, answer.multiple)
             if progress:
                 self._openings.reset()
-            if not self._pump_due:  # once for all answers that came together
-                self._pump_due = True
-                self._loop.add_callback_threadsafe(self._pump)
+            self._pump_due = True  # once for all answers that came together
             return
         with self._lock:
             again = self._backlog.nacked(answer.delivery_tag, answer.multiple)
@@ -296,6 +295,10 @@ class Link:
             self._complain_of_exchange(text)
         self._open_after(0 if progress else TOPOLOGY_SECONDS)
         self._conclude()
+
+    def _after_read(self) -> None:
+        if self._pump_due:
+            self._pump()
 
     # -- writing -------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from livepush.broker.errors import Expired, PublisherClosed, PublishError, Refus
 from livepush.broker.names import event_key, live_key
 from livepush.broker.publisher import Draft, Publisher, PublisherSettings, Ticket
 from livepush.broker.url import BrokerURL
+from tests.servers.proxy import Proxy
 from tests.servers.rabbitmq import shared_rabbitmq
 
 WAIT = 60.0
@@ -237,15 +238,25 @@ class LossTests(PublisherCase):
             channel = connection.channel()
             channel.queue_declare("stream", durable=True, arguments={"x-queue-type": "stream"})
             channel.queue_bind("stream", "livepush", "event.#")
+        # RabbitMQ 3.10 never finds a stream again that was declared within a second before a kill; after one restart in
+        # order it does. And for about a second after each start it confirms what the stream does not get, so the
+        # publisher is let in when the stream is there.
+        self.node.restart()
+        self.wait_until(self.stream_is_up, "the stream")
+        proxy = Proxy(self.node.port)
+        self.addCleanup(proxy.close)
         lines = self.capture_log()
-        publisher = self.make_publisher()
+        publisher = self.make_publisher(url=BrokerURL.parse(self.vhost.url(port=proxy.port)))
         draft = make_draft()
         tickets = [publisher.publish(draft) for _ in range(2_000)]
         self.wait_until(lambda: publisher.counters.confirmed > 200, "some confirms")
+        proxy.set("cut")
         self.node.kill()
         self.assertLess(publisher.counters.confirmed, 2_000)
         tickets += [publisher.publish(draft) for _ in range(3_000)]
         self.node.start()
+        self.wait_until(self.stream_is_up, "the stream")
+        proxy.set("pass")
         self.assertEqual(publisher.flush(WAIT), 0)
         self.assertEqual([ticket.result(0) for ticket in tickets], [f"{publisher.id}-{i + 1}" for i in range(5_000)])
         self.assert_gap_free(self.read_stream(publisher), {publisher.id: 5_000})
@@ -254,20 +265,19 @@ class LossTests(PublisherCase):
         self.assertNotIn("guest:guest", "".join(lines))
 
     def stream_is_up(self) -> bool:
-        with self.admin() as connection:
-            channel = connection.channel()
-            channel.basic_qos(prefetch_count=1)
-            try:
+        try:
+            with self.admin() as connection:
+                channel = connection.channel()
+                channel.basic_qos(prefetch_count=1)
                 channel.basic_consume("stream", lambda *_: None, arguments={"x-stream-offset": "next"})
-            except pika.exceptions.ChannelClosedByBroker:
-                return False
-            return True
+        except pika.exceptions.AMQPError:  # 404 on the channel, or 541 on the connection
+            return False
+        return True
 
     def read_stream(self, publisher: Publisher) -> list[Message]:
         """All of the stream, up to an own last event."""
         last = publisher.publish(make_draft("last"))
         last.result(WAIT)
-        self.wait_until(self.stream_is_up, "the stream, which RabbitMQ starts after itself")
         messages: list[Message] = []
         with self.admin() as connection:
             channel = connection.channel()
