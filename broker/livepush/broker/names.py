@@ -24,6 +24,9 @@ _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}", re.ASCII)
 _RULE = "words of A-Z a-z 0-9 _ - joined by dots"
 
 VOID_KEY = "event.livepush.void"
+CONTROL_IDENTITY_KEY = "control.identity"
+CONTROL_OUTBOX_KEY = "control.outbox"
+MARKER_BEAT_KEY = "marker.beat"
 RESERVED = ("user", "livepush")
 
 
@@ -59,6 +62,11 @@ def resync_key(channel: str | None) -> str:
 def live_key(channel: str, type: str) -> str:  # noqa: A002
     """Routing key of an event outside the promise: at most once, never logged."""
     return f"live.{channel}.{type}"
+
+
+def marker_key(nonce: str) -> str:
+    """Routing key of a daemon process's marker that proves that its log is bound. A nonce is one word."""
+    return f"marker.{nonce}"
 
 
 def personal_channel(pk: object) -> str:

@@ -168,6 +168,8 @@ class Conf:
     ring_events: int = _setting(1000, _integer(1, 1_000_000))
     ring_bytes: int = _setting(64 * _MIB, _integer(_MIB, 2**40))
     queue_length: int = _setting(50_000, _integer(100, 10_000_000))
+    log_seconds: int = _setting(600, _integer(60, 604_800))
+    log_segment_bytes: int = _setting(5_000_000, _integer(10_000, 500_000_000))
     backlog_messages: int = _setting(10_000, _integer(1, 10_000_000))
     backlog_bytes: int = _setting(16 * _MIB, _integer(_MIB, 2**40))
     status_token: str | None = _setting(None, _token, secret=True)

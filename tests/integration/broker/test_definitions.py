@@ -103,7 +103,7 @@ class RightsTests(SynchronousTestCase):
             lambda it: it.queue_delete(OWN_QUEUE),
             lambda it: it.basic_consume(OWN_QUEUE, lambda *_: None),
             lambda it: it.basic_get(OWN_QUEUE),
-            topology.declare_exchange,
+            topology.declare,
             lambda it: it.exchange_declare("other", durable=True),
             lambda it: it.exchange_delete(topology.EXCHANGE),
             lambda it: it.exchange_bind("amq.topic", topology.EXCHANGE, "#"),
@@ -126,7 +126,7 @@ class RightsTests(SynchronousTestCase):
             lambda it: it.queue_declare("other", exclusive=True),
             lambda it: it.queue_bind(OWN_QUEUE, topology.EXCHANGE, "#"),
             lambda it: it.queue_bind(OWN_QUEUE, "amq.topic", "event.#"),
-            topology.declare_exchange,
+            topology.declare,
             lambda it: it.exchange_delete(topology.EXCHANGE),
             lambda it: it.exchange_bind(topology.EXCHANGE, "amq.topic", "#"),
         ]

@@ -207,7 +207,7 @@ class FeedTests(TestCase):
         text = await self.trouble(feed, "there is no exchange 'livepush'")
         self.assertIn("manage.py livepush topology", text)
         connection = pika.BlockingConnection(pika.URLParameters(self.vhost.url()))
-        topology.declare_exchange(connection.channel())
+        topology.declare(connection.channel())
         connection.close()
         await self.ready(feed)
 

@@ -89,7 +89,7 @@ class Command(BaseCommand):
         from pika import BlockingConnection
         from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-        from livepush.broker.topology import EXCHANGE, EXCHANGE_TYPE, declare_exchange
+        from livepush.broker.topology import EXCHANGE, EXCHANGE_TYPE, declare
 
         url = conf().broker(options["broker"])
         try:
@@ -97,7 +97,7 @@ class Command(BaseCommand):
         except (AMQPError, OSError) as error:
             raise CommandError(f"{url.safe}: {_why(url, error)}") from None
         try:
-            declare_exchange(connection.channel())
+            declare(connection.channel())
         except ChannelClosedByBroker as error:
             raise CommandError(f"{url.safe}: {_refusal(url, error.reply_code, error.reply_text)}") from None
         except (AMQPError, OSError) as error:
