@@ -12,6 +12,7 @@ class LivepushConfig(AppConfig):
     name = "livepush.django"
     label = "livepush"
     verbose_name = "livepush"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Registers the system checks, and imports every app's `push.py`."""

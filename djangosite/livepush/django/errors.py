@@ -49,3 +49,41 @@ class TransactionOpen(RuntimeError):
 
 class NotCommitted(PublishError):
     """The transaction was rolled back, so nothing was published."""
+
+
+class OutboxMissing(RuntimeError):
+    """The tables of the outbox are not in this database.
+
+    Attributes:
+        alias: of `DATABASES`.
+    """
+
+    def __init__(self, alias: str) -> None:
+        option = "" if alias == "default" else f" --database {alias}"
+        super().__init__(
+            f"the database {alias!r} has no tables of livepush's outbox, which durable=True needs; "
+            f"run `manage.py migrate livepush{option}`"
+        )
+        self.alias = alias
+
+
+class ForeignIdentity(RuntimeError):
+    """The outbox bears another database's name: it is a copy, and its publisher id is the original's.
+
+    Attributes:
+        alias: of `DATABASES`.
+        bears: the name it was made in.
+    """
+
+    def __init__(self, alias: str, bears: str, database: str) -> None:
+        option = "" if alias == "default" else f" --database {alias}"
+        super().__init__(
+            f"the outbox of the database {alias!r} was made in {bears!r}, and this is {database!r}: two databases that "
+            "publish under one id lose events. If this one is a copy, or was renamed, run "
+            f"`manage.py livepush relay --new-identity{option}`"
+        )
+        self.alias, self.bears = alias, bears
+
+
+class LeaseLost(Exception):
+    """Another relay has taken the outbox's lease."""
