@@ -2,7 +2,7 @@
 
     AMQP property   holds
     -------------   ---------------------------------------------------------------------------------------------
-    type            the kind: event, live, resync, void (control and marker join them with the log)
+    type            the kind: event, live, resync, void, control, marker
     app_id          publisher: 1-64 of [A-Za-z0-9_-]                                    logged messages only
     message_id      the number this publisher gave it, decimal, 1 to 2^63 - 1           logged messages only
     headers.v       schema version of the body: 1
@@ -17,6 +17,9 @@
              "key": text, "version": int
     resync   {"channel", "why"}: its publisher could not keep an event of this channel; null: of too many to name
     void     {}: a number that was given and could not be used
+    control  {"what": "identity", "user": pk | null}: what Django knows of this user (null: of anybody) may differ now;
+             {"what": "outbox"}: rows wait for a relay. What else it may say one day concerns everybody
+    marker   {"process", "number"}: a daemon process looks for its own words in the log; no publisher numbers it
 
 `data` holds what every audience may see; audience A is shown `{**data, **views[A]}`, nothing when `views[A]` is null.
 Users are named by `str(pk)`.
@@ -30,7 +33,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from livepush.broker import strictjson
 from livepush.broker.errors import BadPayload, Malformed
@@ -40,6 +43,9 @@ SCHEMA = 1
 BODY_BYTES = 256 * 1024
 DEPTH = 32
 MAX_NUMBER = 2**63 - 1
+
+IDENTITY, OUTBOX = "identity", "outbox"
+"""What a control message may be about."""
 
 Json = dict[str, Any]
 
@@ -55,11 +61,18 @@ class Kind(StrEnum):
     LIVE = "live"
     RESYNC = "resync"
     VOID = "void"
+    CONTROL = "control"
+    MARKER = "marker"
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """The identity of one sent copy of a logged message.
+UNNUMBERED = frozenset({Kind.LIVE, Kind.MARKER})
+"""Kinds that no publisher numbers."""
+
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+class Stamp(NamedTuple):
+    """The identity of one sent copy of a logged message; a tuple, because one is made for each copy that arrives.
 
     Attributes:
         publisher: one publisher thread, or one outbox.
@@ -125,21 +138,50 @@ class Resync:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """What Django tells the processes and not the browsers.
+
+    Attributes:
+        what: `identity`, or `outbox`, which daemons ignore; any other word is a later version's.
+        user: whom it concerns, as `str(pk)`; None: everybody.
+    """
+
+    what: str
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a daemon process publishes to find it again in the log.
+
+    Attributes:
+        process: the nonce of that process.
+        number: 1, 2, 3 ... of that process.
+    """
+
+    process: str
+    number: int
+
+
+Content = Event | Resync | Control | Marker
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message as it came from the broker.
 
     Attributes:
         kind: what it is.
-        stamp: its identity; None for `live`, which is not logged.
+        stamp: its identity; None for `live` and `marker`, which no publisher numbers.
         ts: when Django published it, milliseconds since 1970.
-        content: the event (`event`, `live`), the record (`resync`) or None (`void`).
+        content: the event (`event`, `live`), the record (`resync`), what `control` or `marker` say, or None (`void`).
         size: bytes of its body, for bounds.
     """
 
     kind: Kind
     stamp: Stamp | None
     ts: int
-    content: Event | Resync | None
+    content: Content | None
     size: int = 0
 
 
@@ -182,6 +224,19 @@ def encode_resync(record: Resync) -> bytes:
     return json.dumps({"channel": record.channel, "why": record.why}, separators=(",", ":")).encode()
 
 
+def encode_control(control: Control) -> bytes:
+    """The body of a `control` message."""
+    body: Json = {"what": control.what}
+    if control.what == IDENTITY:
+        body["user"] = control.user
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def encode_marker(marker: Marker) -> bytes:
+    """The body of a `marker`."""
+    return json.dumps({"process": marker.process, "number": marker.number}, separators=(",", ":")).encode()
+
+
 def headers_of(kind: Kind, ts: int, stamp: Stamp | None) -> dict[str, int]:
     """The AMQP headers of one copy; `app_id`, `message_id` and `type` go into the properties."""
     headers = {"v": SCHEMA, "ts": ts}
@@ -199,13 +254,21 @@ def decode(
         Malformed: it is not livepush's, or of a schema that this version can't read.
     """
     headers = headers or {}
-    try:
-        known = Kind(kind or "")
-    except ValueError:
-        raise Malformed("unknown kind", _read_stamp(app_id, message_id, headers)) from None
-    stamp = None if known is Kind.LIVE else _read_stamp(app_id, message_id, headers)
-    if stamp is None and known is not Kind.LIVE:
-        raise Malformed("no usable publisher and number")
+    stamp = None if kind in UNNUMBERED else read_stamp(app_id, message_id, headers)
+    if stamp is None and kind not in UNNUMBERED:
+        raise Malformed("no usable publisher and number" if kind in _KINDS else "unknown kind")
+    return decode_stamped(kind, stamp, headers, body)
+
+
+def decode_stamped(kind: str | None, stamp: Stamp | None, headers: Mapping[str, Any], body: bytes) -> Message:
+    """The rest of `decode`, for whoever looks at the stamp first: most copies have been seen before.
+
+    Raises:
+        Malformed: likewise.
+    """
+    known = _KINDS.get(kind or "")
+    if known is None:
+        raise Malformed("unknown kind", stamp)
     if headers.get("v") != SCHEMA:
         raise Malformed("unknown schema version", stamp)
     ts = headers.get("ts")
@@ -221,7 +284,8 @@ def decode(
         raise Malformed(f"unreadable body ({type(error).__name__})", stamp) from None
 
 
-def _read_stamp(app_id: str | None, message_id: str | None, headers: Mapping[str, Any]) -> Stamp | None:
+def read_stamp(app_id: str | None, message_id: str | None, headers: Mapping[str, Any]) -> Stamp | None:
+    """The identity of a copy, from its properties; None: it has no usable one."""
     if not isinstance(app_id, str) or not isinstance(message_id, str):
         return None
     low, sending = headers.get("low"), headers.get("sending")
@@ -235,11 +299,15 @@ def _read_stamp(app_id: str | None, message_id: str | None, headers: Mapping[str
     number = int(message_id)
     if number > MAX_NUMBER or not 1 <= low <= number or not 1 <= sending <= MAX_NUMBER:
         return None
-    return Stamp(app_id, number, int(low), int(sending))
+    return Stamp(app_id, number, low, sending)
 
 
-def _read_body(kind: Kind, raw: bytes) -> Event | Resync:
+def _read_body(kind: Kind, raw: bytes) -> Content:
     body = strictjson.loads(raw, DEPTH + 4)
+    if kind is Kind.CONTROL:
+        return Control(_text(body["what"]), _optional_text(body.get("user")) if body["what"] == IDENTITY else None)
+    if kind is Kind.MARKER:
+        return Marker(_text(body["process"]), _integer(body["number"]))
     if kind is Kind.RESYNC:
         channel = body["channel"]
         return Resync(None if channel is None else check_channel(channel), _text(body["why"]))
