@@ -113,6 +113,7 @@ class Relay:
         self._retry: float | None = None  # monotonic; a row has come back, until then nothing is sent
         self._probing = False
         self._now = 0.0
+        self._news = False
 
     # -- the database's side -------------------------------------------------------------------------------------------
 
@@ -165,6 +166,16 @@ class Relay:
             entry.size = len(entry.row.key) + len(entry.row.body)
             self.bytes += entry.size
             self.refused_row = None
+
+    def take_news(self) -> bool:
+        """Whether something was confirmed, refused or returned since the last call."""
+        news, self._news = self._news, False
+        return news
+
+    @property
+    def flying(self) -> int:
+        """Copies sent and not answered."""
+        return len(self._flight)
 
     @property
     def returned_row(self) -> Row | None:
@@ -247,10 +258,12 @@ class Relay:
         for entry in self._answered(tag, multiple):
             if entry.returned:
                 self._back(entry)
+                self._news = True
             elif not entry.done:
                 entry.done = progress = True
                 self._done.append(entry.row.number)
         if progress:
+            self._news = True
             self._probing = self._retry is not None
             lowest = next((number for number, entry in self._rows.items() if not entry.done), self.highest + 1)
             if self._careful_to < lowest:
@@ -299,7 +312,7 @@ class Relay:
             return bool(flight)
         if flight[0].row.void:
             return False
-        self.refused_row = Refusal(flight[0].row, why)
+        self.refused_row, self._news = Refusal(flight[0].row, why), True
         return True
 
     # -- within --------------------------------------------------------------------------------------------------------

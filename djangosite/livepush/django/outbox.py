@@ -53,9 +53,9 @@ class Outbox:
             OutboxMissing: its table is not there.
         """
         with self._tables():
-            return (
-                OutboxMessage.objects.using(self.alias).create(key=draft.key, channel=draft.channel, body=draft.body).pk
-            )
+            row = OutboxMessage(key=draft.key, channel=draft.channel, body=draft.body)
+            row.save(using=self.alias, force_insert=True)
+        return int(row.pk)
 
     def state(self, key: int) -> tuple[int | None, str] | None:
         """Number and failure of a row; None: it is gone, because the broker has it."""

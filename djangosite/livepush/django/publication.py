@@ -147,6 +147,7 @@ class Publishing:
         skip: Any = None,
         key: str | int | UUID | None = None,
         version: int | None = None,
+        durable: bool = False,
         live: bool = False,
         using: str | None = None,
     ) -> Publication:
@@ -167,6 +168,8 @@ class Publishing:
             key: what the event is about, within the channel: a later event with the same key may stand for it.
             version: of the thing that `key` names: whoever has seen a later one drops it. Events of different
                 processes may arrive in either order.
+            durable: written to the outbox, a table, in the transaction itself, so that it outlives this process; the
+                relay (`manage.py livepush relay`) publishes it. It costs an INSERT.
             live: at most once, never kept or sent again: for what the next second makes worthless.
             using: the database whose commit to wait for. None: `default` if it is in a transaction, else the single
                 database that is.
@@ -177,6 +180,7 @@ class Publishing:
             django.db.transaction.TransactionManagementError: the transaction is broken and can only be rolled back, or
                 it is managed by hand, so that its commit can't be seen.
             BadSetting: the settings of the broker can't be used.
+            OutboxMissing: `durable`, and the database has no outbox; `manage.py migrate` makes it.
         """
         connection = _transaction(using)
         check_channel(channel)
@@ -184,6 +188,8 @@ class Publishing:
         known = self._audiences(channel)
         if known is None and (views is not None or only is not None):
             raise ValueError(f"channel {channel!r} is a user's own and has one listener: put all into data")
+        if durable and live:
+            raise ValueError("durable and live: an event is either kept until it is published, or worth nothing later")
         if version is not None and key is None:
             raise ValueError(f"version {version!r}: says nothing without a key; give key=str(pk) of what it is about")
         if not isinstance(data, dict):
@@ -200,7 +206,10 @@ class Publishing:
         )
         kind, routing_key = (Kind.LIVE, live_key) if live else (Kind.EVENT, event_key)
         draft = Draft(kind, routing_key(channel, type), encode_event(event, _default), channel)
-        publication = Publication(self._outlet.publisher(), draft, type)
+        publisher = self._outlet.publisher()
+        if durable:
+            publisher = _written(draft, connection, publisher)
+        publication = Publication(publisher, draft, type)
         publication._start(connection)
         return publication
 
@@ -215,6 +224,14 @@ class Publishing:
 
 
 publish = Publishing(declared, outlet).publish
+
+
+def _written(draft: Draft, connection: BaseDatabaseWrapper | None, publisher: SupportsPublish) -> SupportsPublish:
+    """The row of a durable event, in place of the publisher that its relay will be."""
+    from livepush.django.durable import Written  # models, which this module may be imported before
+    from livepush.django.outbox import Outbox, outbox_alias
+
+    return Written(Outbox(outbox_alias(None if connection is None else connection.alias)), draft, publisher)
 
 
 def _transaction(using: str | None) -> BaseDatabaseWrapper | None:

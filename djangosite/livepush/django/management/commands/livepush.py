@@ -1,4 +1,5 @@
-"""`manage.py livepush run | topology | publish`: the daemon, the broker's exchange, and one event by hand."""
+"""`manage.py livepush run | topology | publish | relay`: the daemon, what it needs of the broker, one event by hand,
+and the outbox's relay."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from livepush.broker.errors import BadURL, PublishError
 from livepush.broker.url import BrokerURL
 from livepush.django.conf import conf
+from livepush.django.management import relay
 from livepush.django.outlet import outlet
 from livepush.django.publication import publish
 
@@ -26,8 +28,8 @@ class Command(BaseCommand):
     help = "Real-time push: run the daemon, prepare the broker, publish an event."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The three actions and their options."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="run | topology | publish")
+        """The actions and their options."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="run | topology | publish | relay")
         run = actions.add_parser("run", help="the daemon, as `twistd -n livepush` with this project's settings")
         run.add_argument(
             "--listen",
@@ -47,12 +49,14 @@ class Command(BaseCommand):
         event.add_argument("data", metavar="json", help="a JSON object")
         event.add_argument("--only", action="append", metavar="AUDIENCE", help="tell this audience only; several times")
         event.add_argument("--key", help="what the event is about: a later one with the same key may stand for it")
-        for action in (run, topology, event):  # Django has read them by now, wherever they stand
+        outbox = actions.add_parser("relay", help="publishes what publish(durable=True) wrote; a process of its own")
+        relay.add_arguments(outbox)
+        for action in (run, topology, event, outbox):  # Django has read them by now, wherever they stand
             action.add_argument("--settings", default=SUPPRESS, help="the settings module")
             action.add_argument("--pythonpath", default=SUPPRESS, help="the folder that holds it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Does one of the three.
+        """Does one of them.
 
         Raises:
             CommandError: it could not be done; one line with the reason, exit status 1.
@@ -61,6 +65,7 @@ class Command(BaseCommand):
             "run": self._run,
             "topology": self._topology,
             "publish": self._publish,
+            "relay": self._relay,
         }
         try:
             actions[options["action"]](options)
@@ -131,6 +136,10 @@ class Command(BaseCommand):
             except PublishError as error:
                 raise CommandError(f"not published: {error}") from None
         self.stdout.write(f"published {name}")
+
+    def _relay(self, options: dict[str, Any]) -> None:
+        if text := relay.relay(options):
+            self.stdout.write(text)
 
 
 @contextmanager
