@@ -42,7 +42,7 @@ class EmbeddedBroker(Factory):
         self.user, self.clock, self.heartbeat = user, clock, heartbeat
         self.limits = limits or Limits()
         self.ledger = Ledger(self.limits.held_bytes)
-        self.vhost = VirtualHost(self.limits, self.ledger)
+        self.vhost = VirtualHost(self.limits, self.ledger, clock)
         self.refused = 0
         self.turn = Turn()
         self._password = password

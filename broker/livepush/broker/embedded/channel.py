@@ -20,7 +20,6 @@ from livepush.broker.embedded.refusal import (
     NOT_ALLOWED,
     NOT_FOUND,
     NOT_IMPLEMENTED,
-    PRECONDITION_FAILED,
     RESOURCE_ERROR,
     UNEXPECTED_FRAME,
     ChannelRefused,
@@ -30,7 +29,7 @@ from livepush.broker.embedded.unacked import Unacked
 
 if TYPE_CHECKING:
     from livepush.broker.embedded.connection import Connection
-    from livepush.broker.embedded.queue import Queue
+    from livepush.broker.embedded.stream import AnyQueue
 
 _NO_ROUTE = 312
 
@@ -184,7 +183,7 @@ class Channel:
 
     # --- consuming
 
-    def queue(self, name: str | None) -> Queue:
+    def queue(self, name: str | None) -> AnyQueue:
         """A queue that this connection may use."""
         if not (name or self.last_queue):
             raise ChannelRefused(NOT_FOUND, "no previously declared queue")
@@ -205,17 +204,15 @@ class Channel:
             raise ConnectionRefused(NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
         if len(self._consumers) >= self._broker.limits.consumers:
             raise ConnectionRefused(NOT_ALLOWED, "reached maximum of consumers per channel")
-        if method.arguments:
-            raise ChannelRefused(PRECONDITION_FAILED, "consumer arguments in the embedded broker")
         if any(other.exclusive for other in queue.consumers) or (method.exclusive and queue.consumers):
             raise ChannelRefused(ACCESS_REFUSED, f"queue '{queue.name}' in vhost '/' in exclusive use")
         acks, exclusive = not method.no_ack, bool(method.exclusive)
+        start = queue.start(method.arguments or {}, acks=acks, prefetch=self._prefetch)
         consumer = Consumer(self, tag, queue, acks=acks, exclusive=exclusive, prefetch=self._prefetch)
         self._consumers[tag] = consumer
         if not method.nowait:
             self.reply(spec.Basic.ConsumeOk(tag))  # before the first delivery
-        queue.consumers.append(consumer)
-        queue.pump()
+        queue.attach(consumer, start)
         return None
 
     def _cancel(self, method: spec.Basic.Cancel) -> Answer:
@@ -231,12 +228,13 @@ class Channel:
         self.forget(consumer)
         queue = consumer.queue
         if consumer in queue.consumers:
-            queue.consumers.remove(consumer)
+            queue.detach(consumer)
             if queue.auto_delete and not queue.consumers:
                 self.vhost.delete_queue(queue)
 
     def _get(self, method: spec.Basic.Get) -> Answer:
         queue = self.queue(method.queue)
+        queue.check_get()
         if not method.no_ack and not self.unacked.room:
             raise ConnectionRefused(RESOURCE_ERROR, "as many messages wait for an acknowledgement as may")
         entry = queue.get()
@@ -244,7 +242,7 @@ class Channel:
             return spec.Basic.GetEmpty()
         tag = self.unacked.next_tag() if method.no_ack else self.unacked.add(None, queue, entry)
         message = entry.message
-        self.reply(spec.Basic.GetOk(tag, entry.redelivered, *message.route(), len(queue.ready)))
+        self.reply(spec.Basic.GetOk(tag, entry.redelivered, *message.route(), queue.count))
         self._send_content(message)
         if method.no_ack:
             queue.settle(entry)
@@ -257,16 +255,19 @@ class Channel:
         return None
 
     def _nack(self, method: spec.Basic.Nack) -> Answer:
+        self.unacked.check_reject(method.delivery_tag or 0, multiple=method.multiple)
         self._settle(method.delivery_tag, multiple=method.multiple, requeue=method.requeue)
         return None
 
     def _reject(self, method: spec.Basic.Reject) -> Answer:
+        self.unacked.check_reject(method.delivery_tag or 0, multiple=False)
         self._settle(method.delivery_tag, multiple=False, requeue=method.requeue)
         return None
 
     def _recover(self, method: spec.Basic.Recover) -> Answer:
         if not method.requeue:
             raise ConnectionRefused(NOT_IMPLEMENTED, "requeue=false")
+        self.unacked.check_reject(0, multiple=True)
         self._settle(0, multiple=True, requeue=True)
         return spec.Basic.RecoverOk()
 

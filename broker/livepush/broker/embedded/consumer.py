@@ -11,7 +11,8 @@ from livepush.broker.embedded.framing import END, METHOD, content_frames, pack_h
 
 if TYPE_CHECKING:
     from livepush.broker.embedded.channel import Channel
-    from livepush.broker.embedded.queue import Entry, Queue
+    from livepush.broker.embedded.queue import Entry
+    from livepush.broker.embedded.stream import AnyQueue
 
 _TAG = struct.Struct(">QB")
 
@@ -26,7 +27,9 @@ class Consumer:
 
     __slots__ = ("_channel", "_connection", "_prefix", "acks", "exclusive", "outstanding", "prefetch", "queue", "tag")
 
-    def __init__(self, channel: Channel, tag: str, queue: Queue, *, acks: bool, exclusive: bool, prefetch: int) -> None:
+    def __init__(
+        self, channel: Channel, tag: str, queue: AnyQueue, *, acks: bool, exclusive: bool, prefetch: int
+    ) -> None:
         self._channel, self._connection = channel, channel.connection
         self.tag, self.queue, self.acks, self.exclusive = tag, queue, acks, exclusive
         self.prefetch = prefetch
@@ -43,7 +46,7 @@ class Consumer:
             return True
         return (not self.prefetch or self.outstanding < self.prefetch) and self._channel.unacked.room
 
-    def deliver(self, queue: Queue, entry: Entry) -> None:
+    def deliver(self, queue: AnyQueue, entry: Entry) -> None:
         """One message, as method, header and body frames in one piece."""
         channel, message = self._channel, entry.message
         tag = channel.unacked.add(self, queue, entry) if self.acks else channel.unacked.next_tag()

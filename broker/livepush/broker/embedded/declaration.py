@@ -49,7 +49,7 @@ def _queue_declare(channel: Channel, method: spec.Queue.Declare) -> Answer:
             arguments=method.arguments or {},
         )
     channel.last_queue = queue.name
-    return None if method.nowait else spec.Queue.DeclareOk(queue.name, len(queue.ready), len(queue.consumers))
+    return None if method.nowait else spec.Queue.DeclareOk(queue.name, queue.count, len(queue.consumers))
 
 
 def _queue_bind(channel: Channel, method: spec.Queue.Bind) -> Answer:
@@ -71,7 +71,7 @@ def _queue_delete(channel: Channel, method: spec.Queue.Delete) -> Answer:
     count = 0
     if (method.queue or channel.last_queue) in channel.vhost.queues:
         queue = channel.queue(method.queue)
-        count = len(queue.ready)
+        count = queue.count
         if (method.if_unused and queue.consumers) or (method.if_empty and count):
             raise ChannelRefused(PRECONDITION_FAILED, f"queue '{queue.name}' in vhost '/' in use or not empty")
         channel.vhost.delete_queue(queue)

@@ -7,7 +7,7 @@ import struct
 from pika.spec import BasicProperties
 
 from livepush.broker.embedded.limits import MESSAGE_OVERHEAD
-from livepush.broker.embedded.properties import plain
+from livepush.broker.embedded.properties import offset_header, plain
 from livepush.broker.embedded.refusal import (
     FRAME_ERROR,
     NOT_IMPLEMENTED,
@@ -37,6 +37,10 @@ class Message:
     def __init__(self, address: bytes, header: bytes, body: bytes) -> None:
         self.address, self.header, self.body = address, header, body
         self.cost = len(header) + len(body) + MESSAGE_OVERHEAD
+
+    def with_offset(self, offset: int) -> Message:
+        """The same as a record of a stream, which tells its offset in a header."""
+        return Message(self.address, offset_header(self.header, offset), self.body)
 
     def route(self) -> tuple[str, str]:
         """Exchange and routing key."""

@@ -11,6 +11,8 @@ from pika.spec import BasicProperties
 
 AT = 14  # behind class, weight, body size and flags
 
+OFFSET = b"x-stream-offset"
+
 _SHORT, _TABLE, _OCTET, _TIME = -1, -2, 1, 8
 _FIELDS = (
     (BasicProperties.FLAG_CONTENT_TYPE, _SHORT),
@@ -31,6 +33,8 @@ _SPECIAL = BasicProperties.FLAG_EXPIRATION | BasicProperties.FLAG_USER_ID | 3
 _SIZES = {ord(kind): size for kind, size in zip("tbBUuIilLd", (1, 1, 1, 2, 2, 4, 4, 8, 8, 8), strict=True)}
 _LONG = frozenset(b"Sx")
 _LENGTH = struct.Struct(">I").unpack_from
+_FLAGS_AT = 12
+_OFFSET = struct.Struct(f">B{len(OFFSET)}scq")
 
 
 def plain(payload: bytes, flags: int) -> bool:
@@ -68,3 +72,25 @@ def plain(payload: bytes, flags: int) -> bool:
     except (IndexError, KeyError, struct.error):
         return False
     return at == len(payload)
+
+
+def offset_header(payload: bytes, offset: int) -> bytes:
+    """A content header, known to be readable, with the offset as the last of its headers.
+
+    Last, because it then stands for another one of that name, which a publisher may have sent.
+    """
+    flags = int.from_bytes(payload[_FLAGS_AT:AT], "big")
+    at = AT
+    for flag in (BasicProperties.FLAG_CONTENT_TYPE, BasicProperties.FLAG_CONTENT_ENCODING):
+        if flags & flag:
+            at += 1 + payload[at]
+    entry = _OFFSET.pack(len(OFFSET), OFFSET, b"l", offset)
+    if flags & BasicProperties.FLAG_HEADERS:
+        size = _LENGTH(payload, at)[0]
+        end = at + 4 + size
+        return b"".join(
+            (payload[:at], (size + len(entry)).to_bytes(4, "big"), payload[at + 4 : end], entry, payload[end:])
+        )
+    marked = (flags | BasicProperties.FLAG_HEADERS).to_bytes(2, "big")
+    size_bytes = len(entry).to_bytes(4, "big")
+    return b"".join((payload[:_FLAGS_AT], marked, payload[AT:at], size_bytes, entry, payload[at:]))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from livepush.broker.embedded.limits import Ledger
 from livepush.broker.embedded.message import Message
 from livepush.broker.embedded.refusal import PRECONDITION_FAILED, ChannelRefused
+
+if TYPE_CHECKING:
+    from livepush.broker.embedded.stream import AnyQueue
 
 
 class Taker(Protocol):
@@ -20,7 +23,7 @@ class Taker(Protocol):
     def ready(self) -> bool:
         """Whether it can take a message now."""
 
-    def deliver(self, queue: Queue, entry: Entry) -> None:
+    def deliver(self, queue: AnyQueue, entry: Entry) -> None:
         """Takes one."""
 
     def cancelled(self) -> None:
@@ -28,7 +31,7 @@ class Taker(Protocol):
 
 
 class Entry:
-    """A message in one queue. `position` keeps its place when it comes back."""
+    """A message in one queue. `position` keeps its place when it comes back; in a stream it is the offset."""
 
     __slots__ = ("message", "position", "redelivered")
 
@@ -142,6 +145,36 @@ class Queue:
             else:
                 return
             consumer.deliver(self, self._pop())
+
+    @property
+    def count(self) -> int:
+        """How many messages are ready."""
+        return len(self.ready)
+
+    def start(self, arguments: Mapping[str, object], *, acks: bool, prefetch: int) -> int:
+        """Where a consumer with these arguments begins: at the oldest ready message.
+
+        Raises:
+            ChannelRefused: 406, there are arguments.
+        """
+        if arguments:
+            raise ChannelRefused(PRECONDITION_FAILED, "consumer arguments in the embedded broker, but for a stream")
+        return 0
+
+    def attach(self, consumer: Taker, start: int) -> None:
+        """A consumer begins."""
+        self.consumers.append(consumer)
+        self.pump()
+
+    def detach(self, consumer: Taker) -> None:
+        """A consumer ends."""
+        self.consumers.remove(consumer)
+
+    def check_get(self) -> None:
+        """Messages of a queue can be fetched one by one."""
+
+    def check_reject(self) -> None:
+        """They can be given back."""
 
     def get(self) -> Entry | None:
         """The oldest ready message."""

@@ -9,7 +9,8 @@ from livepush.broker.embedded.refusal import PRECONDITION_FAILED, ChannelRefused
 
 if TYPE_CHECKING:
     from livepush.broker.embedded.consumer import Consumer
-    from livepush.broker.embedded.queue import Entry, Queue
+    from livepush.broker.embedded.queue import Entry
+    from livepush.broker.embedded.stream import AnyQueue
 
 
 class Unacked:
@@ -20,7 +21,7 @@ class Unacked:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._last = 0
-        self._waiting: dict[int, tuple[Consumer | None, Queue, Entry]] = {}
+        self._waiting: dict[int, tuple[Consumer | None, AnyQueue, Entry]] = {}
 
     @property
     def room(self) -> bool:
@@ -32,7 +33,7 @@ class Unacked:
         self._last += 1
         return self._last
 
-    def add(self, consumer: Consumer | None, queue: Queue, entry: Entry) -> int:
+    def add(self, consumer: Consumer | None, queue: AnyQueue, entry: Entry) -> int:
         """A delivery tag for one that does; no consumer: it was fetched by `basic.get`."""
         tag = self.next_tag()
         self._waiting[tag] = (consumer, queue, entry)
@@ -49,14 +50,9 @@ class Unacked:
         Raises:
             ChannelRefused: 406, no message waits with this tag.
         """
-        if multiple and tag == 0:
-            tags = list(self._waiting)
-        elif tag not in self._waiting:
-            raise ChannelRefused(PRECONDITION_FAILED, f"unknown delivery tag {tag}")
-        else:
-            tags = list(takewhile(tag.__ge__, self._waiting)) if multiple else [tag]
+        tags = self._tags(tag, multiple)
         full = not self.room
-        queues: dict[Queue, None] = {}
+        queues: dict[AnyQueue, None] = {}
         for one in reversed(tags):  # backwards: each finds its place at the front of its queue
             consumer, queue, entry = self._waiting.pop(one)
             if consumer is not None:
@@ -69,3 +65,20 @@ class Unacked:
         for queue in queues:
             queue.pump()
         return full
+
+    def check_reject(self, tag: int, *, multiple: bool) -> None:
+        """Sees that these came out of queues that take messages back.
+
+        Raises:
+            ChannelRefused: 406, no message waits with this tag.
+            ConnectionRefused: 540, one of them is a stream.
+        """
+        for one in self._tags(tag, multiple):
+            self._waiting[one][1].check_reject()
+
+    def _tags(self, tag: int, multiple: bool) -> list[int]:
+        if multiple and tag == 0:
+            return list(self._waiting)
+        if tag not in self._waiting:
+            raise ChannelRefused(PRECONDITION_FAILED, f"unknown delivery tag {tag}")
+        return list(takewhile(tag.__ge__, self._waiting)) if multiple else [tag]

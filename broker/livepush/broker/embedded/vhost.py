@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Mapping
 from typing import NoReturn
 
+from twisted.internet.interfaces import IReactorTime
+
 from livepush.broker.embedded.limits import Ledger, Limits
 from livepush.broker.embedded.queue import Queue
 from livepush.broker.embedded.refusal import (
@@ -19,6 +21,7 @@ from livepush.broker.embedded.refusal import (
     ConnectionRefused,
 )
 from livepush.broker.embedded.routing import MATCHERS, Exchange
+from livepush.broker.embedded.stream import STREAM, AnyQueue, Stream, check_declaration
 
 NAME = "/"
 
@@ -29,16 +32,16 @@ _BUILT_IN = {"": "direct", "amq.direct": "direct", "amq.fanout": "fanout", "amq.
 class VirtualHost:
     """The one that there is, `/`. Every method raises what a client is to be told."""
 
-    def __init__(self, limits: Limits, ledger: Ledger) -> None:
-        self._limits, self._ledger = limits, ledger
-        self.exchanges: dict[str, Exchange[Queue]] = {}
+    def __init__(self, limits: Limits, ledger: Ledger, clock: IReactorTime) -> None:
+        self._limits, self._ledger, self._clock = limits, ledger, clock
+        self.exchanges: dict[str, Exchange[AnyQueue]] = {}
         for name, kind in _BUILT_IN.items():
             self.exchanges[name] = Exchange(name, kind, durable=True)
-        self.queues: dict[str, Queue] = {}
+        self.queues: dict[str, AnyQueue] = {}
 
     # --- exchanges
 
-    def exchange(self, name: str) -> Exchange[Queue]:
+    def exchange(self, name: str) -> Exchange[AnyQueue]:
         """404 if there is none."""
         found = self.exchanges.get(name)
         if found is None:
@@ -90,7 +93,7 @@ class VirtualHost:
 
     # --- queues
 
-    def queue(self, name: str, user: object) -> Queue:
+    def queue(self, name: str, user: object) -> AnyQueue:
         """404 if there is none, 405 if it is another connection's own."""
         found = self.queues.get(name)
         if found is None:
@@ -109,13 +112,13 @@ class VirtualHost:
         exclusive: bool,
         auto_delete: bool,
         arguments: Mapping[str, object],
-    ) -> Queue:
+    ) -> AnyQueue:
         """Makes it, or sees that there is an equal one. An empty name gets one of the broker's."""
         if name in self.queues:
             found = self.queue(name, user)
             same = {"durable": found.durable == durable, "auto_delete": found.auto_delete == auto_delete}
             same["exclusive"] = (found.owner is not None) == exclusive
-            for key in {*found.arguments, *arguments}:
+            for key in sorted({*found.arguments, *arguments}):
                 same[str(key)] = found.arguments.get(key) == arguments.get(key)
             for argument, equal in same.items():
                 if not equal:
@@ -125,20 +128,20 @@ class VirtualHost:
             _reserved("queue", name)
         if len(self.queues) >= self._limits.queues:
             _too_many("queue", name, self._limits.queues)
-        made = Queue(
-            name or f"amq.gen-{secrets.token_urlsafe(16)}",
-            self._ledger,
-            durable=durable,
-            auto_delete=auto_delete,
-            owner=user if exclusive else None,
-            arguments=arguments,
-        )
+        name = name or f"amq.gen-{secrets.token_urlsafe(16)}"
+        made: AnyQueue
+        if arguments.get("x-queue-type") == STREAM:
+            check_declaration(name, durable=durable, exclusive=exclusive, auto_delete=auto_delete)
+            made = Stream(name, self._ledger, self._clock, arguments)
+        else:
+            owner = user if exclusive else None
+            made = Queue(name, self._ledger, durable=durable, auto_delete=auto_delete, owner=owner, arguments=arguments)
         self.queues[made.name] = made
         default = self.exchanges[""]
         default.bind(made, made.name)
         return made
 
-    def delete_queue(self, queue: Queue) -> None:
+    def delete_queue(self, queue: AnyQueue) -> None:
         """Takes it and its bindings away, once."""
         if self.queues.get(queue.name) is queue:
             del self.queues[queue.name]
@@ -153,7 +156,7 @@ class VirtualHost:
 
     # --- bindings
 
-    def bind(self, queue: Queue, exchange: str, key: str) -> None:
+    def bind(self, queue: AnyQueue, exchange: str, key: str) -> None:
         """A second binding like one that is there changes nothing."""
         found = self._bindable(exchange)
         if not found.bound(queue, key):
@@ -162,16 +165,16 @@ class VirtualHost:
                 _too_many("binding", key, self._limits.bindings)
             found.bind(queue, key)
 
-    def unbind(self, queue: Queue, exchange: str, key: str) -> None:
+    def unbind(self, queue: AnyQueue, exchange: str, key: str) -> None:
         """A binding that is not there is gone already."""
         self._unbind(self._bindable(exchange), queue, key)
 
-    def _bindable(self, exchange: str) -> Exchange[Queue]:
+    def _bindable(self, exchange: str) -> Exchange[AnyQueue]:
         if exchange == "":
             raise ChannelRefused(ACCESS_REFUSED, "operation not permitted on the default exchange")
         return self.exchange(exchange)
 
-    def _unbind(self, exchange: Exchange[Queue], queue: Queue, key: str | None) -> None:
+    def _unbind(self, exchange: Exchange[AnyQueue], queue: AnyQueue, key: str | None) -> None:
         if exchange.unbind(queue, key) and exchange.auto_delete and not len(exchange):
             self.exchanges.pop(exchange.name, None)
 
