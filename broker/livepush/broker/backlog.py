@@ -15,6 +15,8 @@ The rules are those of the delivery specification:
   until all that was in flight then has been settled: whoever is refused alone is the culprit.
 - A `mandatory` message that comes back was kept by nobody: it fails, and its number is spent.
 - `live` is sent once, in its place between the logged ones, and expires when it has waited for `live_seconds`.
+- `control` is never dropped: it does not count against the bounds. One that waits and was never sent stands for a later
+  one that says the same, because whoever receives it looks after both have happened.
 
 It is past 400 lines because the rules share one state: cut in two, each half would have to know the other's numbers.
 """
@@ -25,13 +27,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from livepush.broker.envelope import Kind, Resync, Stamp, encode_resync
+from livepush.broker.envelope import IDENTITY, OUTBOX, Control, Kind, Resync, Stamp, encode_control, encode_resync
 from livepush.broker.errors import BacklogFull, Expired, PublishError, Refused, Unroutable
-from livepush.broker.names import VOID_KEY, resync_key
+from livepush.broker.names import CONTROL_IDENTITY_KEY, CONTROL_OUTBOX_KEY, VOID_KEY, resync_key
 
 T = TypeVar("T")
 
 KEY_BYTES = 255  # AMQP 0-9-1, 4.2.5.3: a routing key is a short string
+
+_CONTROL_KEYS = {IDENTITY: CONTROL_IDENTITY_KEY, OUTBOX: CONTROL_OUTBOX_KEY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +43,33 @@ class Draft:
     """A message as its author hands it over.
 
     Attributes:
-        kind: `event`, which is numbered and logged, or `live`, which is neither.
+        kind: `event` or `control`, which are numbered and logged, or `live`, which is neither.
         key: routing key, at most 255 bytes.
         body: as the envelope encodes it.
-        channel: whom to tell when the message can't be kept.
+        channel: whom to tell when the message can't be kept; nobody for `control`, which always is.
     """
 
     kind: Kind
     key: str
     body: bytes
-    channel: str
+    channel: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in (Kind.EVENT, Kind.LIVE):
-            raise ValueError(f"kind {self.kind!r}: a draft is an event or live; the publisher makes the rest itself")
+        if self.kind not in (Kind.EVENT, Kind.LIVE, Kind.CONTROL):
+            why = "a draft is an event, live or control; the publisher makes the rest itself"
+            raise ValueError(f"kind {self.kind!r}: {why}")
         if not self.key or len(self.key.encode()) > KEY_BYTES:
             raise ValueError(f"key of {len(self.key)} characters: AMQP takes 1 to {KEY_BYTES} bytes")
         if not isinstance(self.body, bytes):
             raise ValueError(f"body of type {type(self.body).__name__}: must be bytes, as encode_event makes them")
+
+    @classmethod
+    def of_control(cls, control: Control) -> Draft:
+        """A message to the processes, which no browser sees; `control.what` is `identity` or `outbox`."""
+        return cls(Kind.CONTROL, _CONTROL_KEYS[control.what], encode_control(control))
+
+
+_EVERYBODY = Draft.of_control(Control(IDENTITY))
 
 
 class Copy(NamedTuple):
@@ -87,6 +100,7 @@ class Bounds:
             that is larger by itself is in flight alone.
         live_seconds: how long `live` may wait.
         channels: of how many channels lost events are remembered by name; one more, and the record is for all channels.
+        subjects: how many control messages wait that were never sent; instead of one more, one concerns everybody.
     """
 
     messages: int = 10_000
@@ -95,6 +109,7 @@ class Bounds:
     flight_bytes: int = 2**20
     live_seconds: float = 2.0
     channels: int = 1_000
+    subjects: int = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +121,7 @@ class _Entry(Generic[T]):
     number: int  # of `live`: the next number when it came, which is its place in the order
     ticket: T | None
     expires: float = 0.0
+    weight: int = 1  # 0: it does not count against the bounds
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -131,6 +147,7 @@ class Backlog(Generic[T]):
         self.bytes = 0
         self.sending = 0
         self._count = 0
+        self._weight = 0  # of them, those that count against the bounds
         self._open = False
         self._careful_to = 0  # one copy in flight while a number up to this one is not settled
         self._next = 1  # the number that the next message gets
@@ -144,10 +161,11 @@ class Backlog(Generic[T]):
         self._flight_bytes = 0
         self._returned: set[int] = set()
         self._dropped: dict[str | None, None] = {}
+        self._unsent: dict[bytes, int] = {}  # the numbers of control messages that were never sent, by what they say
         self._settled: list[Settled[T]] = []
 
     def __len__(self) -> int:
-        """Messages not settled; records, voids and `live` included."""
+        """Messages not settled; records, voids, `control` and `live` included."""
         return self._count
 
     @property
@@ -174,6 +192,11 @@ class Backlog(Generic[T]):
 
     # -- the author's side ---------------------------------------------------------------------------------------------
 
+    def waiting(self, draft: Draft) -> T | None:
+        """The ticket of a control message that says the same and was never sent: it stands for this one, too."""
+        number = self._unsent.get(self._subject(draft).body) if draft.kind is Kind.CONTROL else None
+        return None if number is None else self._numbered[number].ticket
+
     def add(self, draft: Draft, ticket: T, now: float, ts: int) -> str | None:
         """Accepts a message. O(1).
 
@@ -188,11 +211,17 @@ class Backlog(Generic[T]):
         Raises:
             BacklogFull: nothing was kept of it; its ticket is not settled.
         """
+        if draft.kind is Kind.CONTROL:
+            self._report(ts)
+            draft = self._subject(draft)
+            number = self._number(draft.kind, draft.key, draft.body, ts, ticket)
+            self._unsent[draft.body] = number
+            return f"{self.publisher}-{number}"
         size = len(draft.key) + len(draft.body)
-        full = self._count >= self.bounds.messages or self.bytes + size > self.bounds.bytes
+        full = self._weight >= self.bounds.messages or self.bytes + size > self.bounds.bytes
         if full or (self._dropped and not self._has_room()):
             error = BacklogFull(
-                f"{self._count} messages, {self.bytes} bytes wait for the broker; this one was not kept"
+                f"{self._weight} messages, {self.bytes} bytes wait for the broker; this one was not kept"
             )
             if draft.kind is not Kind.LIVE:
                 self._drop(draft.channel)
@@ -202,6 +231,7 @@ class Backlog(Generic[T]):
             expires = now + self.bounds.live_seconds
             self._live.append(_Entry(draft.kind, draft.key, draft.body, ts, self._next, ticket, expires))
             self._count += 1
+            self._weight += 1
             self.bytes += size
             return None
         self._report(ts)
@@ -227,6 +257,7 @@ class Backlog(Generic[T]):
             self._settle(entry, error)
         self._live.clear()
         self._dropped.clear()
+        self._unsent.clear()
         self._send = self._low
         return left
 
@@ -260,6 +291,8 @@ class Backlog(Generic[T]):
             stamp = None
             if entry.kind is not Kind.LIVE:
                 stamp = Stamp(self.publisher, entry.number, self._low, self.sending)
+            if entry.kind is Kind.CONTROL and self._unsent.get(entry.body) == entry.number:
+                del self._unsent[entry.body]
             copies.append(Copy(entry.kind, entry.key, entry.body, entry.ts, stamp))
         return copies
 
@@ -337,12 +370,18 @@ class Backlog(Generic[T]):
     # -- within --------------------------------------------------------------------------------------------------------
 
     def _number(self, kind: Kind, key: str, body: bytes, ts: int, ticket: T | None) -> int:
-        entry = _Entry(kind, key, body, ts, self._next, ticket)
+        entry = _Entry(kind, key, body, ts, self._next, ticket, weight=0 if kind is Kind.CONTROL else 1)
         self._numbered[self._next] = entry
         self._next += 1
         self._count += 1
-        self.bytes += entry.size
+        self._weight += entry.weight
+        self.bytes += entry.size * entry.weight
         return entry.number
+
+    def _subject(self, draft: Draft) -> Draft:
+        """The control message that is sent for this one."""
+        new = draft.key == CONTROL_IDENTITY_KEY and draft.body not in self._unsent
+        return _EVERYBODY if new and len(self._unsent) >= self.bounds.subjects else draft
 
     def _drop(self, channel: str | None) -> None:
         if channel is None or len(self._dropped) >= self.bounds.channels:
@@ -353,7 +392,7 @@ class Backlog(Generic[T]):
     def _has_room(self) -> bool:
         bounds = self.bounds
         return (
-            bounds.messages - self._count >= max(1, bounds.messages // 16)
+            bounds.messages - self._weight >= max(1, bounds.messages // 16)
             and self.bytes <= bounds.bytes - bounds.bytes // 16
         )
 
@@ -404,13 +443,14 @@ class Backlog(Generic[T]):
         elif culprit.kind is Kind.RESYNC and culprit.key != resync_key(None):
             self._drop(None)
         culprit.kind, culprit.key, culprit.body, culprit.ticket = Kind.VOID, VOID_KEY, b"{}", None
-        self.bytes -= culprit.size
+        self.bytes -= culprit.size * culprit.weight
         culprit.size = len(culprit.key) + len(culprit.body)
-        self.bytes += culprit.size
+        self.bytes += culprit.size * culprit.weight
 
     def _settle(self, entry: _Entry[T], error: PublishError | None) -> None:
         self._count -= 1
-        self.bytes -= entry.size
+        self._weight -= entry.weight
+        self.bytes -= entry.size * entry.weight
         id_ = None
         if entry.kind is not Kind.LIVE:
             id_ = f"{self.publisher}-{entry.number}"

@@ -147,12 +147,16 @@ class Publisher:
     def publish(self, draft: Draft) -> Ticket:
         """Accepts a message, from any thread, without waiting.
 
+        A control message may get the ticket of an earlier one that says the same and was not sent yet.
         The ticket is failed already when the backlog is full (`BacklogFull`) or the publisher closed
         (`PublisherClosed`).
         """
         ticket, error = Ticket(), None
         with self._lock:
             self._published += 1
+            earlier = self._backlog.waiting(draft) if draft.kind is Kind.CONTROL else None
+            if earlier is not None:
+                return earlier
             try:
                 self._ensure_link()
                 ticket.id = self._backlog.add(draft, ticket, time.monotonic(), time.time_ns() // 1_000_000)

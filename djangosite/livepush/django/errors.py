@@ -47,7 +47,7 @@ class TransactionOpen(RuntimeError):
     """A result was asked for before the commit that it waits for: it could only wait for itself."""
 
 
-class NotCommitted(PublishError):
+class RolledBack(PublishError):
     """The transaction was rolled back, so nothing was published."""
 
 

@@ -1,21 +1,14 @@
 """Saying what happened: `publish()` and its `Publication`.
 
-    publish()            checks and encodes everything at the call; errors name the value and the remedy
-      no transaction     handed to the publisher at once
-      in a transaction   handed over when it commits: a rollback, also to a savepoint, publishes nothing
-    publisher            numbers it (then `Publication.id` is known) and gets it confirmed in the background
-    Publication.result   waits for the confirm
-
-Django runs commit hooks one after the other, and a hook that raises (one not registered as robust) ends the run: the
-hooks behind it are lost. Another app's mistake must not lose an event of a transaction that is committed, so the first
-publication in a transaction wraps `run_and_clear_commit_hooks` of that connection: whatever ends the run, ours are then
-run. They can't be moved to the front of the list instead, because `captureOnCommitCallbacks` in a site's tests counts
-its entries.
+publish()            checks and encodes everything at the call; errors name the value and the remedy
+  no transaction     handed to the publisher at once
+  in a transaction   handed over when it commits: a rollback, also to a savepoint, publishes nothing
+publisher            numbers it (then `Publication.id` is known) and gets it confirmed in the background
+Publication.result   waits for the confirm
 """
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -34,7 +27,8 @@ from livepush.broker.errors import BadPayload
 from livepush.broker.names import check_channel, check_type, event_key, live_key
 from livepush.django.actor import skip_of, user_name
 from livepush.django.channels import Registry, audiences_of, declared
-from livepush.django.errors import NotCommitted, TransactionOpen, UndeclaredChannel, UnknownAudience
+from livepush.django.commit import Waiting, at_commit, is_waiting
+from livepush.django.errors import RolledBack, TransactionOpen, UndeclaredChannel, UnknownAudience
 from livepush.django.failures import Failures
 from livepush.django.outlet import Outlet, SupportsPublish, outlet
 from livepush.django.signals import publication_failed
@@ -52,7 +46,7 @@ failures = Failures(_log)
 """What this process could not publish."""
 
 
-class Publication:
+class Publication(Waiting):
     """One event on its way. Made by `publish` only.
 
     Attributes:
@@ -87,18 +81,18 @@ class Publication:
 
         Raises:
             TransactionOpen: the transaction that it waits for has not been committed.
-            NotCommitted: that transaction was rolled back.
+            RolledBack: that transaction was rolled back.
             TimeoutError: no confirm in time. It may still come.
             PublishError: it will not reach the log; the class tells why.
         """
         ticket = self._ticket
         if ticket is None:
-            if self._connection is not None and self._hand_over in _hooks(self._connection):
+            if self._connection is not None and is_waiting(self._connection, self):
                 raise TransactionOpen(
                     f"{self} waits for the commit of its transaction on {self._connection.alias!r}: "
                     "ask for the result after the atomic block"
                 )
-            raise NotCommitted(f"{self} was not published: its transaction was rolled back")
+            raise RolledBack(f"{self} was not published: its transaction was rolled back")
         try:
             return ticket.result(timeout)
         except TimeoutError:
@@ -110,14 +104,13 @@ class Publication:
     def _start(self, connection: BaseDatabaseWrapper | None) -> None:
         """Hands it over: now without a connection, else when that connection's transaction commits."""
         if connection is None:
-            self._hand_over()
+            self.hand_over()
             return
         self._connection = connection
-        _protect(connection)
-        connection.on_commit(self._hand_over, robust=True)
+        at_commit(connection, self)
 
-    def _hand_over(self) -> None:
-        """Does its work once, however often Django, or a test, runs the hook."""
+    def hand_over(self) -> None:
+        """The commit is there, or there is nothing to wait for."""
         draft, self._draft = self._draft, None
         if draft is not None:
             self._ticket = self._publisher.publish(draft)
@@ -273,40 +266,6 @@ def _check_transaction(connection: BaseDatabaseWrapper) -> None:
             "publish after the atomic block, or wrap what may fail in an atomic block of its own"
         )
         raise TransactionManagementError(why) from getattr(connection, "rollback_exc", None)
-
-
-def _hooks(connection: BaseDatabaseWrapper) -> list[Callable[[], object]]:
-    """The commit hooks that wait, everybody's."""
-    entries: list[tuple[Any, ...]] = list(connection.run_on_commit)
-    return [entry[1] for entry in entries]
-
-
-def _protect(connection: BaseDatabaseWrapper) -> None:
-    """Sees to it that another app's hook that raises doesn't end the run before ours."""
-    run_hooks = connection.run_and_clear_commit_hooks
-    if getattr(run_hooks, "runs_publications", False):
-        return
-
-    @functools.wraps(run_hooks)
-    def run() -> None:
-        ours = [hook for hook in _hooks(connection) if getattr(hook, "__func__", None) is Publication._hand_over]
-        try:
-            run_hooks()
-        finally:
-            still_waiting = _hooks(connection)  # all, when Django refused to begin
-            for hook in ours:
-                if hook not in still_waiting:
-                    _run_robustly(hook)
-
-    run.runs_publications = True  # type: ignore[attr-defined]
-    connection.run_and_clear_commit_hooks = run  # type: ignore[method-assign]
-
-
-def _run_robustly(hook: Callable[[], object]) -> None:
-    try:
-        hook()
-    except Exception:  # as Django does with a robust hook: what it costs is this one event
-        _log.exception("livepush: an event could not be handed over at the commit")
 
 
 def _views(views: Views | None, channel: str, known: tuple[str, ...]) -> dict[str, View]:

@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject
 
 from livepush.broker.errors import BacklogFull
 from livepush.django.channels import Audience, Channel, Registry
-from livepush.django.errors import NotCommitted, TransactionOpen
+from livepush.django.errors import RolledBack, TransactionOpen
 from livepush.django.outlet import Outlet
 from livepush.django.publication import Publication, Publishing
 from tests.cases import CommittedCase, DjangoCase
@@ -76,7 +76,7 @@ class InTransactionTests(CommittedCase):
             publication = self.publish("orders", "lock", {})
             raise Boom
         self.assertEqual(self.recorder.drafts, [])
-        error = self.assertRaises(NotCommitted, publication.result)
+        error = self.assertRaises(RolledBack, publication.result)
         self.assertIn("rolled back", str(error))
 
     def test_savepoint_rollback(self) -> None:
@@ -87,7 +87,7 @@ class InTransactionTests(CommittedCase):
                 lost = self.publish("orders", "lost", {})
                 raise Boom
             self.publish("orders", "after", {})
-            self.assertRaises(NotCommitted, lost.result)
+            self.assertRaises(RolledBack, lost.result)
         self.assertEqual(self.recorder.types, ["before", "after"])
 
     def test_result_in_open_transaction(self) -> None:
