@@ -17,7 +17,7 @@ class Limits:
         message_bytes: of one body. A larger one: 406, the channel ends.
         held_bytes: of all messages that are queued, delivered and not acknowledged, or still coming in, with
             `MESSAGE_OVERHEAD` each. Beyond it a message is kept by no queue: a nack where confirms are on, else it is
-            counted (`EmbeddedBroker.refused`) and gone. A stream has a quarter of it, and forgets its oldest records then.
+            counted (`EmbeddedBroker.refused`) and gone. A stream has a quarter of it; beyond it its oldest records go.
         output_bytes: that a client has not read, besides 128 KiB of deliveries. Beyond it nothing more is read from
             that client until it has read.
         connections: further ones are closed at once.
