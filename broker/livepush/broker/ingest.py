@@ -1,39 +1,36 @@
-"""What is released, in which order, out of what arrives: dedupe, order and holes, publisher by publisher.
+"""What is released, in which order, out of two sources: dedupe, order and holes, publisher by publisher.
 
-Messages and ticks go in, releases come out; there is no clock, no broker and no reactor in here.
+Copies and ticks go in, releases come out by a callback, in order; there is no clock, no broker and no reactor in here.
+The own queue is quick and may lose; the log reader is complete, a moment later, and gives each record its offset.
 
     arrives, of one publisher            then
     ---------------------------------    -------------------------------------------------------------------------
     exactly the next number              it is released, with what it frees of the held ones
-    a number at or below                 a duplicate: nothing (but see *doubtful*)
+    a number at or below, or held        a duplicate: nothing; from the log it still tells the offset
     a later number                       held, and with it only its publisher, until the missing numbers come
-    held for `hole_seconds`              given up: one `Hole` for all that is missing, then all held ones in order
-    held over its bounds                 given up at once, in the same way; nothing is ever dropped silently
-    a publisher never seen               its number is the base: it is taken as the next one
-    the first after a reconnect          likewise, because the sink has been told `resync` for all that came before
+    held, and a record of the log says   given up: a `Hole` and then what is held. `low` of a record says that all
+      by `low` that they can't             numbers below stand in the log before it; who has read it and has not met
+                                           them knows that they are not there
+    held for `hole_seconds`              given up
+    held over the bounds                 all publishers are given up at once; nothing is ever dropped silently
 
-A `Hole` is `resync` for all channels (its own are not known), so it speaks for every number that any publisher has
-given before a held one: when one hole is given up, all are. Clients reload once and not once a publisher.
-
-*Doubtful* numbers: a copy that is taken as a base says by `low` which lower numbers were not confirmed when it was
-sent. Those may have been nacked and come again, behind it; they can't be released in order any more. The first of them
-to come is a `Hole`, which speaks for them all.
-
-What part 2's second source changes: the log reader meets every record with its `low`, so a publisher never seen will
-have the base `low` - 1 from the log, and from the queue only number 1 is taken at once, any other waits for the reader.
-Without a reader there is nothing to wait for, and waiting would cost each publisher's first event ten seconds. The
-price, until then: when the broker drops (drop-head) the very first messages of a publisher, or its first after a
-reconnect, nobody notices.
-The reader's records enter beside `receive`, with their offset; a record whose `low` is above a missing number proves it
-gone, which is `_give_up` before its time; and the place that decides on a base is `_adopt`, alone.
+    a publisher never seen               then
+    ---------------------------------    -------------------------------------------------------------------------
+    number 1, from either source         it is the next: numbers begin with 1
+    from the log                         `low` is its next number: what is below stood in the log before this process
+                                           began to read
+    from the queue, any other number     held, as if something were missing, until the reader knows more
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import inf
 
 from livepush.broker.envelope import Message, Stamp
+from livepush.broker.logindex import LogIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +63,26 @@ class Hole:
     """Something was lost, or can't be read, and which channels it was for is not known.
 
     Attributes:
-        missing: how many numbers; 0 where only a doubtful number came again.
+        stamp: of the record behind it, or, where nothing is missing before that, of the one that can't be read.
+        missing: how many numbers; 0: the record itself can't be read.
     """
 
+    stamp: Stamp
     missing: int = 0
 
 
-Release = Message | Hole
+Item = Message | Hole
+Release = Callable[[Item, int | None], None]
+"""Gets what is released and, if the log's copy has been met, its offset: of a hole, that of the record behind it."""
 
 
 @dataclass(slots=True)
 class _Held:
-    item: Release
+    item: Item
+    stamp: Stamp
     bytes: int
     since: float
+    offset: int | None
 
 
 @dataclass(slots=True)
@@ -87,22 +90,24 @@ class _Publisher:
     """What is known of one publisher.
 
     Attributes:
-        next: the number after the highest contiguous one; 0, which no message has, while the next higher is the base.
-        floor: the highest contiguous number, valid while `next` is 0.
+        next: the number after the highest contiguous one; 0, which no message has, while its base is not known.
+        used: when it was heard of last.
+        settled: all numbers up to it stand in the log before what has been read of it.
         held: later numbers, in order of arrival.
-        doubtful: numbers from the first to below the second were not confirmed when a base was taken above them.
+        order: the same, as a heap.
     """
 
     next: int
     used: float
-    floor: int = 0
+    settled: int = 0
     held: dict[int, _Held] = field(default_factory=dict)
-    doubtful: tuple[int, int] = (0, 0)
+    order: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class IngestCounters:
-    """Since the start: numbers that came again, that were held, that were given up, and publishers forgotten."""
+    """Since the start: copies that came again, messages that were held, numbers that were given up, publishers
+    forgotten."""
 
     duplicates: int = 0
     held: int = 0
@@ -111,11 +116,18 @@ class IngestCounters:
 
 
 class Ingest:
-    """One flow out of many publishers'. `now` is any monotonic clock in seconds, the same for all calls."""
+    """One flow out of many publishers'. `now` is any monotonic clock in seconds, the same for all calls.
 
-    def __init__(self, settings: IngestSettings | None = None) -> None:
+    Args:
+        log: is told what is held and what is released; the records themselves are noted there before they come here.
+        release: gets what is released, in order; while it runs `log.reached` is that release's. It must not raise.
+        settings: bounds.
+    """
+
+    def __init__(self, log: LogIndex, release: Release, settings: IngestSettings | None = None) -> None:
         self.settings = settings or IngestSettings()
         self.counters = IngestCounters()
+        self._log, self._give = log, release
         self._publishers: dict[str, _Publisher] = {}
         self._holding: dict[str, _Publisher] = {}
         self._held_messages = self._held_bytes = 0
@@ -130,117 +142,158 @@ class Ingest:
         """How many messages are held."""
         return self._held_messages
 
-    def receive(self, stamp: Stamp, item: Release, now: float) -> Sequence[Release]:
-        """A copy came from the queue: a message, or a `Hole` in place of one that can't be read.
+    def is_new(self, stamp: Stamp) -> bool:
+        """Whether this number was never received: only then anybody needs to read the body."""
+        publisher = self._publishers.get(stamp.publisher)
+        return publisher is None or (stamp.number >= publisher.next and stamp.number not in publisher.held)
+
+    def repeat(self, stamp: Stamp, offset: int | None, now: float) -> bool:
+        """A copy of a number that is not new.
+
+        Args:
+            stamp: its identity.
+            offset: where it stands in the log; None: it came from the queue.
+            now: the time.
+
+        Returns:
+            Whether that number was released, or given up, before: then the offset is its entry's.
+        """
+        publisher = self._publishers[stamp.publisher]
+        publisher.used = now
+        self.counters.duplicates += 1
+        if offset is None:
+            return stamp.number < publisher.next
+        held = publisher.held.get(stamp.number)
+        if held is not None and held.offset is None:
+            held.offset = offset
+            self._log.hold(offset)
+        self._learn(publisher, stamp)
+        if publisher.held:
+            self._resolve(stamp.publisher, publisher)
+        return held is None
+
+    def receive(self, stamp: Stamp, item: Item, offset: int | None, now: float) -> None:
+        """A copy of a new number: a message, or a `Hole` in place of one that can't be read.
 
         Args:
             stamp: its identity.
             item: what to release in its place.
+            offset: where it stands in the log; None: it came from the queue.
             now: the time.
         """
         publisher = self._publishers.get(stamp.publisher)
-        if publisher is not None and stamp.number == publisher.next:
-            publisher.next += 1
-            publisher.used = now
-            if not publisher.held:
-                return (item,)
-            return [item, *self._drain(stamp.publisher, publisher)]
         if publisher is None:
-            return [*self._make_room(), *self._adopt(stamp, _Publisher(0, now), item)]
+            self._make_room()
+            publisher = self._publishers[stamp.publisher] = _Publisher(0, now)
         publisher.used = now
-        if not publisher.next:
-            return self._adopt(stamp, publisher, item) if stamp.number > publisher.floor else self._repeated()
-        if stamp.number < publisher.next:
-            first, end = publisher.doubtful
-            if first <= stamp.number < end:
-                publisher.doubtful = (0, 0)
-                return (Hole(),)
-            return self._repeated()
-        if stamp.number in publisher.held:
-            return self._repeated()
-        return self._hold(stamp, publisher, item, now)
+        if offset is not None:
+            self._learn(publisher, stamp)
+        elif not publisher.next and stamp.number == 1:
+            publisher.next = 1
+        if stamp.number == publisher.next:
+            publisher.next += 1
+            self._give(item, offset)
+            if publisher.held:
+                self._resolve(stamp.publisher, publisher)
+        else:
+            self._hold(stamp, publisher, item, offset, now)
 
-    def tick(self, now: float) -> Sequence[Release]:
+    def tick(self, now: float) -> None:
         """Gives up what has waited for too long, forgets who was silent for too long; to be called each second."""
         limit = now - self.settings.hole_seconds
-        overdue = any(next(iter(publisher.held.values())).since <= limit for publisher in self._holding.values())
-        releases = self._give_up() if overdue else ()
+        for name, publisher in list(self._holding.items()):
+            self._resolve(name, publisher, limit)
         limit = now - self.settings.publisher_seconds
         self._forget([name for name, publisher in self._publishers.items() if publisher.used <= limit])
-        return releases
 
-    def reattached(self) -> Sequence[Release]:
-        """The connection was lost and is there again, and the sink has just been told `resync` for all channels.
+    def clear(self) -> None:
+        """The log is another one, and the sink has been told: nobody is known, nothing is held."""
+        self._publishers.clear()
+        self._holding.clear()
+        self._held_messages = self._held_bytes = 0
 
-        That resync speaks for everything that was given a number before: nobody waits for it any longer. Held messages
-        are released now, in order; after that every publisher's next higher number is taken, whatever it is, and
-        numbers at or below the known ones stay duplicates, because publishers send again what was not confirmed.
-        """
-        releases = self._release_held()
-        for publisher in self._publishers.values():
-            if publisher.next:
-                publisher.floor, publisher.next = publisher.next - 1, 0
-        return releases
+    # -- what the log proves -------------------------------------------------------------------------------------------
 
-    def _adopt(self, stamp: Stamp, publisher: _Publisher, item: Release) -> Sequence[Release]:
-        """Takes a number as the base of its publisher."""
-        self._publishers[stamp.publisher] = publisher
-        publisher.next = stamp.number + 1
-        publisher.doubtful = (max(publisher.floor + 1, stamp.low), stamp.number)
-        return (item,)
+    def _learn(self, publisher: _Publisher, stamp: Stamp) -> None:
+        """All numbers below `low` stand in the log before this record."""
+        if stamp.low > publisher.settled:
+            publisher.settled = stamp.low - 1
+            if not publisher.next:
+                self._base(publisher, stamp)
 
-    def _hold(self, stamp: Stamp, publisher: _Publisher, item: Release, now: float) -> Sequence[Release]:
+    def _base(self, publisher: _Publisher, stamp: Stamp) -> None:
+        """The first record of a publisher: whatever is below `low` was in the log before this process read it."""
+        publisher.next = stamp.low
+        while publisher.order and publisher.order[0] < stamp.low:
+            self._unhold(publisher)
+
+    # -- what is held --------------------------------------------------------------------------------------------------
+
+    def _hold(self, stamp: Stamp, publisher: _Publisher, item: Item, offset: int | None, now: float) -> None:
         size = item.size if isinstance(item, Message) else 0
-        publisher.held[stamp.number] = _Held(item, size, now)
+        publisher.held[stamp.number] = _Held(item, stamp, size, now, offset)
+        heappush(publisher.order, stamp.number)
         self._holding[stamp.publisher] = publisher
         self._held_messages += 1
         self._held_bytes += size
         self.counters.held += 1
+        if offset is not None:
+            self._log.hold(offset)
+            self._resolve(stamp.publisher, publisher)
         if self._held_messages > self.settings.held_messages or self._held_bytes > self.settings.held_bytes:
-            return self._give_up()
-        return ()
+            self._give_up_all()
 
-    def _drain(self, name: str, publisher: _Publisher) -> list[Release]:
-        """What a filled hole frees."""
-        releases: list[Release] = []
-        while (held := publisher.held.pop(publisher.next, None)) is not None:
-            publisher.next += 1
-            self._held_messages -= 1
-            self._held_bytes -= held.bytes
-            releases.append(held.item)
-        if not publisher.held:
-            del self._holding[name]
-        return releases
+    def _unhold(self, publisher: _Publisher) -> _Held:
+        """Takes the lowest of the held numbers out."""
+        held = publisher.held.pop(heappop(publisher.order))
+        self._held_messages -= 1
+        self._held_bytes -= held.bytes
+        if held.offset is not None:
+            self._log.release(held.offset)
+        return held
 
-    def _give_up(self) -> Sequence[Release]:
-        """All holes at once; see the top of the module."""
-        missing = sum(
-            max(publisher.held) + 1 - publisher.next - len(publisher.held) for publisher in self._holding.values()
-        )
-        self.counters.missing += missing
-        return [Hole(missing), *self._release_held()] if self._holding else ()
+    def _resolve(self, name: str, publisher: _Publisher, overdue: float = -inf) -> None:
+        """Releases what is held, up to the first hole that may still be filled.
 
-    def _release_held(self) -> list[Release]:
-        """Everything that is held, in each publisher's order; what is missing there is not waited for any longer."""
-        releases: list[Release] = []
-        for publisher in self._holding.values():
-            numbers = sorted(publisher.held)
-            releases.extend(publisher.held[number].item for number in numbers)
-            publisher.next = numbers[-1] + 1
-            publisher.held = {}
-        self._holding.clear()
-        self._held_messages = self._held_bytes = 0
-        return releases
+        Args:
+            name: the publisher's.
+            publisher: it has just learnt something, or time has passed.
+            overdue: what has been held since then, or for longer, does not wait any more.
+        """
+        while publisher.order:
+            number = publisher.order[0]
+            if number != publisher.next:
+                oldest = next(iter(publisher.held.values())).since
+                if not self._is_gone(publisher, number) and oldest > overdue:
+                    return
+                held = publisher.held[number]
+                missing = number - publisher.next if publisher.next else 1  # at least
+                self.counters.missing += missing
+                self._give(Hole(held.stamp, missing), held.offset)
+            held = self._unhold(publisher)
+            publisher.next = number + 1
+            self._give(held.item, held.offset)
+        self._holding.pop(name, None)
 
-    def _make_room(self) -> Sequence[Release]:
+    def _is_gone(self, publisher: _Publisher, number: int) -> bool:
+        """Whether what is missing below a held number can't come any more: the log was read past its place."""
+        return publisher.settled >= number - 1
+
+    def _give_up_all(self) -> None:
+        for name, publisher in list(self._holding.items()):
+            self._resolve(name, publisher, inf)
+
+    # -- the table of publishers ---------------------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
         """At the bound of publishers a tenth is forgotten, so that a flood of new ones costs a sort now and then."""
         if len(self._publishers) < self.settings.publishers:
-            return ()
+            return
         silent = sorted(self._publishers, key=lambda name: self._publishers[name].used)
         silent = silent[: len(silent) // 10 + 1]
-        releases = self._give_up() if any(name in self._holding for name in silent) else ()
+        if any(name in self._holding for name in silent):
+            self._give_up_all()
         self._forget(silent)
-        return releases
 
     def _forget(self, names: list[str]) -> None:
         """Never one that holds messages: they wait less long than any publisher is remembered, or were given up."""
@@ -248,7 +301,3 @@ class Ingest:
             if name not in self._holding:
                 del self._publishers[name]
                 self.counters.forgotten += 1
-
-    def _repeated(self) -> Sequence[Release]:
-        self.counters.duplicates += 1
-        return ()

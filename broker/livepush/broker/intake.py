@@ -1,52 +1,120 @@
 """The way of one message inside the process: AMQP properties and body -> envelope -> ingest -> sink.
 
-Everything is handled in the step in which it arrives. A message that can't be read is counted, told to the log (each
-kind once a minute) and dropped; where its stamp was good its number is spent, and that is a hole, told at once. Neither
-a message nor a fault of the sink's stops the next one.
+    take_queued   out of the process's own queue: at once, but with gaps
+    take_logged   out of the log, a moment later: everything, with its place
+
+Everything is handled in the step in which it arrives. Most numbers come twice, once from each source: only the first
+copy's body is read. A message that can't be read is counted, told to the log file (each kind once a minute) and
+dropped; where its stamp was good its number is spent, and that is a hole in its place. Neither a message nor a fault of
+the sink's stops the next one.
+
+A control message acts when it is first received, even if its number has to wait behind a hole: nothing that this
+process hands over after it has the control may rest on what was known before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from zlib import crc32
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from livepush.broker.deliveries import read_properties
-from livepush.broker.envelope import Event, Message, Resync, decode
+from livepush.broker import queueingest
+from livepush.broker.deliveries import Properties, read_properties
+from livepush.broker.envelope import (
+    Control,
+    Event,
+    Kind,
+    Marker,
+    Message,
+    Resync,
+    Stamp,
+    decode,
+    decode_stamped,
+    read_stamp,
+)
 from livepush.broker.errors import Malformed
-from livepush.broker.ingest import Hole, Ingest, IngestSettings, Release
+from livepush.broker.ingest import Hole, Ingest, IngestSettings, Item
+from livepush.broker.logindex import LogIndex, check_marker, check_stamp
 from livepush.broker.noise import Noise
 
 _log = Logger()
 
+OFFSET = "x-stream-offset"
+"""The header in which RabbitMQ says where in the stream a record stands."""
+
 
 class Sink(Protocol):
-    """Who gets what is released; called in the reactor's thread, in order, and never waits."""
+    """Who gets what is released; called in the reactor's thread, in order, and never waits.
 
-    def event(self, event: Event, id: str | None, ts: int, size: int = 0) -> None:  # noqa: A002 - the word of the wire
+    `offset` is where the log's copy stands, None where it has not been met yet: then `located` tells it later, by `id`.
+    """
+
+    def event(
+        self,
+        event: Event,
+        id: str | None,  # noqa: A002 - the word of the wire
+        ts: int,
+        size: int = 0,
+        offset: int | None = None,
+    ) -> None:
         """Something happened. `id` is None for `live`; `size` is that of its body in bytes."""
 
-    def resync(self, channel: str | None, why: str) -> None:
-        """Events of a channel (None: of any) may be missing; nothing later on it has been given yet."""
+    def resync(
+        self,
+        channel: str | None,
+        why: str,
+        offset: int | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> None:
+        """Events of a channel (None: of any) may be missing; nothing later on it has been given yet.
+
+        It takes a feed index of its own. `offset` and `id` are those of the record that says so, or that stands behind
+        the missing ones.
+        """
+
+    def located(self, id: str, offset: int) -> None:  # noqa: A002
+        """The log's copy of something released before, of whatever kind, has been met."""
+
+    def control(self, control: Control) -> None:
+        """What Django knows may have changed; comes when it is first received, before what is released by it."""
+
+    def distrust(self, suspend: bool) -> None:
+        """A control message may have been missed: all are identified anew, if `suspend` before they hear more."""
+
+    def start_over(self, why: str) -> None:
+        """The log is another one or was cut off: positions and what was kept are void, anything may be missing, and
+        everybody is suspended."""
 
     def flush(self) -> None:
-        """All that one read from the broker brought has been given."""
+        """All that one read from the broker brought has been given; also when only the log's index moved on."""
 
 
 @dataclass(slots=True)
 class IntakeCounters:
-    """Since the start: messages and bytes received, events and resyncs given to the sink, messages that could not be
-    read, and failures of the sink."""
+    """Since the start: messages and bytes received, numbered records read from the log, events and resyncs given to the
+    sink, controls that acted, messages that could not be read, failures of the sink, and how often all began anew."""
 
     received: int = 0
     bytes: int = 0
+    logged: int = 0
     events: int = 0
     resyncs: int = 0
+    controls: int = 0
     poisoned: int = 0
     failures: int = 0
+    start_overs: int = 0
+
+
+@dataclass(slots=True)
+class _Sample:
+    """A number that the queue brought and the log has not shown yet."""
+
+    publisher: str
+    number: int
 
 
 class Intake:
@@ -56,86 +124,251 @@ class Intake:
         sink: gets what is released.
         clock: only read.
         settings: of the ingest.
+        on_marker: gets each marker that is met in the log, and its offset.
+
+    Attributes:
+        log: what has been read of the log.
+        unlocated_since: since when a numbered message out of the queue has not been met in the log; None: none waits.
+            One at a time is watched: it shows a log that is not bound to events.
     """
 
-    def __init__(self, sink: Sink, clock: IReactorTime, settings: IngestSettings | None = None) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        clock: IReactorTime,
+        settings: IngestSettings | None = None,
+        on_marker: Callable[[Marker, int], None] | None = None,
+    ) -> None:
         self.counters = IntakeCounters()
-        self.ingest = Ingest(settings)
+        self.log = LogIndex()
+        self.ingest = Ingest(self.log, self._release, settings)
+        self.on_marker = on_marker
+        self.unlocated_since: float | None = None
         self._sink, self._clock = sink, clock
         self._noise = Noise()
-        self._released = self._all_told = False
+        self._sample = _Sample("", 0)
+        self._expected: int | None = None
+        self._to_flush = False
+        self._queue_ingest = queueingest.Ingest(
+            queueingest.IngestSettings(hole_seconds=self.ingest.settings.hole_seconds)
+        )
+
+    # -- the hot path --------------------------------------------------------------------------------------------------
+
+    def take_queued(self, raw: bytes, body: bytes) -> None:
+        """One message out of the own queue: its properties as they stand in the content header, and its body."""
+        counters = self.counters
+        counters.received += 1
+        counters.bytes += len(body)
+        try:
+            properties = read_properties(raw)
+            kind, app_id, message_id, headers = properties
+            if kind == Kind.LIVE:
+                self._release(decode(kind, app_id, message_id, headers, body), None)
+                return
+            stamp = None if headers is None else read_stamp(app_id, message_id, headers)
+            if stamp is None:
+                raise Malformed("no usable publisher and number")
+            if self.ingest.is_new(stamp):
+                if self.unlocated_since is None:
+                    self.unlocated_since = self._clock.seconds()
+                    self._sample.publisher, self._sample.number = stamp.publisher, stamp.number
+                self._receive(properties, stamp, body, None)
+            else:
+                self.ingest.repeat(stamp, None, self._clock.seconds())
+        except Malformed as problem:
+            self._note_poison(problem)
+        except Exception:  # one message; the next one must arrive
+            self._note_failure("A message failed on its way")
+
+    def take_logged(self, raw: bytes, body: bytes) -> None:
+        """One record of the log, in the order of their offsets, which stand in its header `x-stream-offset`."""
+        counters = self.counters
+        counters.received += 1
+        counters.bytes += len(body)
+        try:
+            properties = read_properties(raw)
+            kind, app_id, message_id, headers = properties
+            offset = None if headers is None else headers.get(OFFSET)
+            if headers is None or type(offset) is not int or offset < 0:
+                raise Malformed("a record of the log without an offset")
+            if kind == Kind.MARKER:
+                self._take_marker(properties, body, offset)
+                return
+            stamp = read_stamp(app_id, message_id, headers)
+            self._note_read(offset, crc32(body) if stamp is None else check_stamp(stamp))
+            if stamp is None:
+                raise Malformed("no usable publisher and number")
+            counters.logged += 1
+            if self.unlocated_since is not None:
+                self._compare_sample(stamp)
+            if self.ingest.is_new(stamp):
+                self._receive(properties, stamp, body, offset)
+            elif self.ingest.repeat(stamp, offset, self._clock.seconds()):
+                self._sink.located(stamp.id, offset)
+        except Malformed as problem:
+            self._note_poison(problem)
+        except Exception:  # one record; the next one must arrive
+            self._note_failure("A message failed on its way")
+
+    def _receive(self, properties: Properties, stamp: Stamp, body: bytes, offset: int | None) -> None:
+        """The first copy of a number."""
+        try:
+            item: Item = decode_stamped(properties.type, stamp, properties.headers or {}, body)
+            control = item.content if isinstance(item, Message) else None
+        except Malformed as problem:
+            self._note_poison(problem)
+            item = Hole(stamp)
+            control = None if properties.type in _HARMLESS else Control("unreadable")
+        if isinstance(control, Control):
+            self._act(control)
+        self.ingest.receive(stamp, item, offset, self._clock.seconds())
+
+    def _release(self, item: Item, offset: int | None) -> None:
+        """What the ingest releases goes to the sink; its faults end here."""
+        self._to_flush = True
+        try:
+            if isinstance(item, Hole):
+                self.counters.resyncs += 1
+                self._sink.distrust(True)
+                self._sink.resync(None, "hole", offset, item.stamp.id)
+                return
+            content, stamp = item.content, item.stamp
+            if isinstance(content, Event):
+                self.counters.events += 1
+                self._sink.event(content, None if stamp is None else stamp.id, item.ts, item.size, offset)
+            elif isinstance(content, Resync):
+                self.counters.resyncs += 1
+                self._sink.resync(content.channel, content.why, offset, None if stamp is None else stamp.id)
+        except Exception:  # one event; the next one must arrive
+            self._note_failure("An event failed in the sink")
+
+    def end_read(self) -> None:
+        """The end of what one read from the broker brought: one flush, if anything came of it."""
+        if self._to_flush:
+            self._to_flush = False
+            try:
+                self._sink.flush()
+            except Exception:  # as for an event
+                self._note_failure("A flush failed in the sink")
+
+    def tick(self) -> None:
+        """To be called each second: what was held for too long is given up."""
+        self.ingest.tick(self._clock.seconds())
+        for release in self._queue_ingest.tick(self._clock.seconds()):
+            self._give_queued((release,))
+        self.end_read()
+
+    # -- the log -------------------------------------------------------------------------------------------------------
+
+    def expect(self, offset: int) -> None:
+        """The log reader was attached at this offset: the next record must be the one that is known to stand there."""
+        self._expected = offset
+
+    def reconnected(self) -> None:
+        """Queue and log are attached again and nothing is missing; controls that send no signal may have come."""
+        self._to_flush = True
+        self._tell("A sweep failed in the sink", self._sink.distrust, False)
+        self.end_read()
+
+    def start_over(self, why: str) -> None:
+        """The log was made anew or trimmed: what was known of it and of the publishers is void, and that is told."""
+        self.counters.start_overs += 1
+        self._expected = None
+        self.forget_unlocated()
+        self.log.clear()
+        self.ingest.clear()
+        self._to_flush = True
+        self._tell("A start over failed in the sink", self._sink.start_over, why)
+        self.end_read()
+
+    def forget_unlocated(self) -> None:
+        """Begins to watch anew whether the log shows what the queue brings."""
+        self.unlocated_since = None
+
+    def _note_read(self, offset: int, check: int) -> None:
+        if self._expected is not None:
+            expected, self._expected = self._expected, None
+            if offset != expected or self.log.check_at(offset) != f"{check:08x}":
+                self.start_over("the log does not go on where it was left")
+        self.log.read(offset, check)
+        self._to_flush = True
+
+    def _compare_sample(self, stamp: Stamp) -> None:
+        if stamp.publisher == self._sample.publisher and stamp.number >= self._sample.number:
+            self.unlocated_since = None
+
+    def _take_marker(self, properties: Properties, body: bytes, offset: int) -> None:
+        try:
+            marker = decode(*properties, body).content
+        except Malformed:
+            self._note_read(offset, crc32(body))
+            raise
+        if isinstance(marker, Marker):
+            self._note_read(offset, check_marker(marker))
+            if self.on_marker is not None:
+                self.on_marker(marker, offset)
+
+    # -- until the feed reads the log ----------------------------------------------------------------------------------
 
     def take(self, raw: bytes, body: bytes) -> None:
-        """One message: its properties as they stand in the content header, and its body."""
+        """One message, where there is no log."""
         counters = self.counters
         counters.received += 1
         counters.bytes += len(body)
         try:
             message = decode(*read_properties(raw), body)
-            stamp = message.stamp
-            if stamp is None:
-                self._give_message(message)
+            if message.stamp is None:
+                self._give_queued((message,))
             else:
-                self._give(self.ingest.receive(stamp, message, self._clock.seconds()))
+                if isinstance(message.content, Control):
+                    self._act(message.content)
+                self._give_queued(self._queue_ingest.receive(message.stamp, message, self._clock.seconds()))
         except Malformed as problem:
-            self._spend(problem)
+            self._note_poison(problem)
+            if problem.stamp is not None:
+                hole = queueingest.Hole(1)
+                self._give_queued(self._queue_ingest.receive(problem.stamp, hole, self._clock.seconds()))
         except Exception:  # one message; the next one must arrive
             self._note_failure("A message failed on its way")
 
-    def end_read(self) -> None:
-        """The end of what one read from the broker brought: one flush, if anything was released."""
-        if self._released:
-            self._flush()
-
     def restart(self) -> None:
-        """The connection was lost and is there again: nobody knows what was missed."""
-        self._resync(None, "restart")
-        self._give(self.ingest.reattached())
-
-    def tick(self) -> None:
-        """To be called each second: what was held for too long is given up."""
-        self._give(self.ingest.tick(self._clock.seconds()))
-        self.end_read()
-
-    def _give(self, releases: Sequence[Release]) -> None:
-        for release in releases:
-            if isinstance(release, Hole):
-                if not self._all_told:  # of several with nothing between them the first says it all
-                    self._resync(None, "hole")
-            else:
-                self._give_message(release)
-
-    def _give_message(self, message: Message) -> None:
-        content = message.content
-        if isinstance(content, Event):
-            self._released, self._all_told = True, False
-            self.counters.events += 1
-            stamp = message.stamp
-            try:
-                self._sink.event(content, None if stamp is None else stamp.id, message.ts, message.size)
-            except Exception:  # one event; the next one must arrive
-                self._note_failure("An event failed in the sink")
-        elif isinstance(content, Resync):
-            self._resync(content.channel, content.why)
-
-    def _resync(self, channel: str | None, why: str) -> None:
-        self._released = True
-        self._all_told = self._all_told or channel is None
+        """The connection was lost and is there again, where there is no log."""
+        self._to_flush = True
         self.counters.resyncs += 1
-        try:
-            self._sink.resync(channel, why)
-        except Exception:  # as for an event
-            self._note_failure("A resync failed in the sink")
+        self._tell("A resync failed in the sink", self._sink.resync, None, "restart")
+        self._give_queued(self._queue_ingest.reattached())
 
-    def _flush(self) -> None:
-        self._released = self._all_told = False
-        try:
-            self._sink.flush()
-        except Exception:  # as for an event
-            self._note_failure("A flush failed in the sink")
+    def _give_queued(self, releases: Sequence[queueingest.Release]) -> None:
+        for release in releases:
+            content = None if isinstance(release, queueingest.Hole) else release.content
+            self._to_flush = self._to_flush or content is not None
+            if isinstance(release, queueingest.Hole):
+                self._to_flush = True
+                self.counters.resyncs += 1
+                self._tell("A resync failed in the sink", self._sink.resync, None, "hole")
+            elif isinstance(content, Event):
+                name = None if release.stamp is None else release.stamp.id
+                self.counters.events += 1
+                self._tell("An event failed in the sink", self._sink.event, content, name, release.ts, release.size)
+            elif isinstance(content, Resync):
+                self._tell("A resync failed in the sink", self._sink.resync, content.channel, content.why)
 
-    def _spend(self, problem: Malformed) -> None:
-        """A message that can't be read: counted, acknowledged with the others, its number is spent."""
+    # -- what goes wrong, and what is rare -----------------------------------------------------------------------------
+
+    def _act(self, control: Control) -> None:
+        self.counters.controls += 1
+        self._to_flush = True
+        self._tell("A control failed in the sink", self._sink.control, control)
+
+    def _tell(self, fault: str, call: Callable[..., None], *arguments: object) -> None:
+        try:
+            call(*arguments)
+        except Exception:  # the sink's; what follows must arrive
+            self._note_failure(fault)
+
+    def _note_poison(self, problem: Malformed) -> None:
+        """A message that can't be read: counted, and acknowledged with the others."""
         self.counters.poisoned += 1
         kept = self._noise.admit(f"poison {problem.why}", self._clock.seconds())
         if kept is not None:
@@ -145,11 +378,13 @@ class Intake:
                 publisher="unknown" if problem.stamp is None else problem.stamp.publisher,
                 kept=f" ({kept} more of this kind)" if kept else "",
             )
-        if problem.stamp is not None:
-            self._give(self.ingest.receive(problem.stamp, Hole(1), self._clock.seconds()))
 
     def _note_failure(self, what: str) -> None:
         self.counters.failures += 1
         kept = self._noise.admit(what, self._clock.seconds())
         if kept is not None:
             _log.failure("{what}{kept}", what=what, kept=f" ({kept} more times)" if kept else "")
+
+
+_HARMLESS = frozenset({Kind.EVENT.value, Kind.RESYNC.value, Kind.VOID.value})
+"""Kinds that tell nothing about rights: any other message that can't be read may have been a control."""

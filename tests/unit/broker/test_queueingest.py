@@ -1,4 +1,4 @@
-"""Tests of `livepush.broker.ingest`."""
+"""Tests of `livepush.broker.queueingest`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.envelope import Event, Kind, Message, Stamp
-from livepush.broker.ingest import Hole, Ingest, IngestSettings, Release
+from livepush.broker.queueingest import Hole, Ingest, IngestSettings, Release
 
 
 def make_message(number: int, publisher: str = "p", low: int | None = None, size: int = 100) -> Message:
