@@ -296,15 +296,60 @@ test("a callback that closes the connection in the moment it opens is obeyed", (
   assert.equal(page.socket.sent.length, 1);
 });
 
-test("goaway: the page is elsewhere within the time it was given", () => {
+test("goaway: another connection is made in the time it was given, and ends the first one when it is welcomed", () => {
   const page = new Page();
+  const states = [];
+  page.livepush.onStatus(({ state }) => states.push(state));
   page.ready().welcome();
   page.socket.say({ op: "goaway", after: 1830 });
   page.clock.advance(1829);
   assert.equal(page.sockets.length, 1);
   page.clock.advance(1);
   assert.equal(page.sockets.length, 2);
+  assert.equal(page.sockets[0].closed, false);
+  page.welcome();
   assert.equal(page.sockets[0].closed, true);
+  assert.deepEqual(states, ["connecting", "online"]);
+});
+
+test("goaway: the first connection's end makes the second one the attempt that is under way", () => {
+  const page = new Page();
+  const states = [];
+  page.ready().welcome();
+  page.livepush.onStatus(({ state }) => states.push(state));
+  page.socket.say({ op: "goaway", after: 0 });
+  page.clock.advance(0);
+  page.sockets[0].end(4000);
+  assert.deepEqual(states, ["connecting"]);
+  page.welcome();
+  assert.deepEqual([states, page.sockets.length], [["connecting", "online"], 2]);
+  page.socket.end();
+  assert.equal(page.livepush.status.state, "waiting");
+});
+
+test("goaway: a second connection that comes to nothing leaves the first one, whose loss tries again", () => {
+  for (const fail of [(page) => page.socket.end(4029), (page) => page.clock.advance(20000)]) {
+    const page = new Page();
+    page.ready().welcome();
+    page.socket.say({ op: "goaway", after: 0 });
+    page.clock.advance(0);
+    fail(page);
+    assert.deepEqual([page.livepush.status.state, page.sockets[1].closed], ["online", true]);
+    page.sockets[0].end(4000);
+    page.clock.advance(500);
+    page.welcome();
+    assert.deepEqual([page.livepush.status.state, page.sockets.length], ["online", 3]);
+  }
+});
+
+test("goaway: an identity that is over is over, whatever is being made beside it", () => {
+  const page = new Page();
+  page.ready().welcome();
+  page.socket.say({ op: "goaway", after: 0 });
+  page.clock.advance(0);
+  page.sockets[0].end(4401);
+  assert.equal(page.livepush.status.state, "closed");
+  assert.equal(page.sockets[1].closed, true);
 });
 
 test("goaway is forgotten with the connection that it was said on", () => {

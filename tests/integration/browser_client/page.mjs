@@ -99,6 +99,7 @@ export class Page {
       }
 
       accept() {
+        if (this.readyState === 1) return;
         this.readyState = 1;
         this.onopen({});
       }

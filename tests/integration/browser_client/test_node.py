@@ -40,6 +40,10 @@ class NodeTests(SynchronousTestCase):
         """Who hears what, once."""
         self.run_file("channels")
 
+    def test_positions(self) -> None:
+        """Where a page goes on after it was away, and what it takes for missing."""
+        self.run_file("positions")
+
     def test_reload(self) -> None:
         """Nothing is missing in silence, and not all pages reload in the same second."""
         self.run_file("reload")

@@ -4,15 +4,16 @@
  *
  * 1. It keeps one WebSocket to the daemon (subprotocol livepush.v1) and hands events to the page's callbacks.
  *    It comes back by itself after every loss but a close code 44xx, which says that coming back would not help.
- * 2. It says when the page has to load its state again (`onResync`), spread over time, so that ten thousand pages that
- *    lost the same server do not all ask the site in the same second.
+ * 2. It keeps, for each channel, the position that the server gave last, and goes on from there on the next connection,
+ *    to whichever process. What the server cannot replay is told (`onResync`): the page loads its state again, spread
+ *    over time, so that ten thousand pages that lost the same server do not all ask the site in the same second.
  * 3. It marks requests to the page's own origin with the id of this tab (header X-Livepush-Tab, form field
  *    livepush_tab), so that the one who acts gets the answer to his request and not the push as well.
  *
  * This file is past 400 lines because pages load one file and there is no build step that could join several.
  *
- * Every table here has a bound: CHANNELS names, SEEN publishers. Requests to the server are not queued: the wanted
- * state of each channel is compared with the granted one, and what differs is asked for, SENDS a second.
+ * Every table here has a bound: CHANNELS names, SEEN publishers, VERSIONS keys. Requests to the server are not queued:
+ * the wanted state of each channel is compared with the granted one, and what differs is asked for, SENDS a second.
  */
 (function (root) {
   "use strict";
@@ -30,6 +31,9 @@
   const DEFAULTS = { url: null, port: 8989, path: "/livepush/ws", retry: [500, 20000], heartbeat: 25 };
   const CHANNELS = 1000; // different channels a page may name; the server allows far fewer
   const SEEN = 4096; // (channel, publisher) pairs remembered; the least recently heard is forgotten first
+  const VERSIONS = 4096; // (channel, key) pairs whose newest version is remembered, likewise
+  const GREETED = 150; // channels that a hello names, which may have 64 KiB; the others are subscribed after it
+  const POSITION = 200; // characters of a position; ours have about 40
   const BURST = 30; // requests at once; the server takes 40
   const SENDS = 15; // and a second; the server takes 20
   const DEADLINE = 20000; // ms from the start of an attempt to `welcome`
@@ -311,7 +315,8 @@
   // ---------------------------------------------------------------------------------------------------------- channels
 
   // name -> {name, handlers, audience: null while not granted, told: the audience that onAccess knows, declared: the
-  // server gives it unasked, asked: a request is under way, refused: asking again would change nothing}
+  // server gives it unasked, asked: a request is under way, refused: asking again would change nothing, at: the
+  // position reached, null before the first}
   const channels = new Map();
   const asked = new Map(); // request number -> {channel, op}
   const unsettled = new Set(); // channels to look at when there is a send to spare
@@ -325,6 +330,7 @@
     if (!found) {
       if (channels.size >= CHANNELS) throw new RangeError("livepush: more than " + CHANNELS + " channels on one page");
       found = { name, handlers: new Set(), audience: null, told: null, declared: false, asked: false, refused: false };
+      found.at = null;
       channels.set(name, found);
     }
     return found;
@@ -356,7 +362,9 @@
         requests += 1;
         channel.asked = true;
         asked.set(requests, { channel, op });
-        send({ op, n: requests, channel: channel.name });
+        const message = { op, n: requests, channel: channel.name };
+        if (op === "subscribe" && channel.at !== null) message.since = channel.at;
+        send(message);
       }
     }
   }
@@ -371,17 +379,27 @@
 
   function forget(channel) {
     if (channel.handlers.size || channel.audience !== null || channel.declared || channel.asked) return;
-    if (channels.get(channel.name) === channel) channels.delete(channel.name);
+    if (channels.get(channel.name) !== channel) return;
+    channels.delete(channel.name);
+    cancel(channel.name);
   }
 
-  function grant(channel, audience) {
+  /** All that the server has for this channel up to this position has been handed on, or told as missing. */
+  function reach(channel, message) {
+    if (typeof message.at === "string" && message.at.length <= POSITION) channel.at = message.at;
+  }
+
+  function grant(channel, audience, delay) {
     channel.refused = false;
     channel.audience = audience;
+    const due = reloads.get(channel.name);
+    if (due && due.timer === null) wait(channel.name, delay);
     if (channel.told === audience) return;
     channel.told = audience;
     accessCallbacks.tell([channel.name, audience, null]);
   }
 
+  /** Taken away, or refused. The position stays, and so does a reload that it stands behind. */
   function withdraw(channel, why) {
     channel.audience = null;
     channel.refused = true; // until `back`, the next connection, or the next on()
@@ -402,7 +420,8 @@
     const request = answered(message);
     if (!request) return;
     if (request.op === "subscribe") {
-      grant(request.channel, typeof message.audience === "string" ? message.audience : "");
+      reach(request.channel, message);
+      grant(request.channel, typeof message.audience === "string" ? message.audience : "", spread());
       if (message.resync) resync(request.channel.name, message.resync, spread());
     } else {
       request.channel.audience = request.channel.told = null;
@@ -431,24 +450,26 @@
   function gone(message) {
     const channel = channels.get(message.channel);
     if (!channel || channel.audience === null) return;
-    const due = reloads.get(channel.name);
-    if (due) root.clearTimeout(due.timer);
-    reloads.delete(channel.name);
     withdraw(channel, String(message.why || ""));
   }
 
   function back(message) {
     if (typeof message.channel !== "string" || typeof message.audience !== "string") return;
     const channel = record(message.channel);
-    grant(channel, message.audience);
-    // Each process looks its users up a few at a time, so these come spread already.
+    reach(channel, message);
+    grant(channel, message.audience, 0);
+    // What lay between is not replayed. Each process looks its users up a few at a time, so these come spread already.
     resync(channel.name, "back", 0);
     settle(channel);
   }
 
   // ------------------------------------------------------------------------------------------------------------ events
 
+  // What a position does not settle is settled here: a publisher's events come in its order on each channel, whichever
+  // process and socket they come from, so one whose number is not above the highest has been handed on, or told as
+  // missing.
   const seen = new Map(); // channel and publisher -> highest number handed on
+  const versions = new Map(); // channel and key -> the newest version
 
   function isNew(channel, id) {
     const dash = id.lastIndexOf("-");
@@ -457,15 +478,31 @@
     const key = channel + " " + id.slice(0, dash);
     const highest = seen.get(key);
     if (highest !== undefined && number <= highest) return false;
-    seen.delete(key); // so that the map stands in order of last use
-    seen.set(key, number);
-    if (seen.size > SEEN) seen.delete(seen.keys().next().value);
+    remember(seen, key, number, SEEN);
     return true;
+  }
+
+  /** The events of two workers may come in either order; what is older than something shown already says nothing. */
+  function isOutdated(message) {
+    if (typeof message.key !== "string" || typeof message.version !== "number") return false;
+    const key = message.channel + " " + message.key;
+    const newest = versions.get(key);
+    if (newest !== undefined && message.version < newest) return true;
+    remember(versions, key, message.version, VERSIONS);
+    return false;
+  }
+
+  function remember(map, key, value, bound) {
+    map.delete(key); // so that the map stands in order of last use
+    map.set(key, value);
+    if (map.size > bound) map.delete(map.keys().next().value);
   }
 
   function dispatch(message) {
     const channel = channels.get(message.channel);
-    if (!channel || (typeof message.id === "string" && !isNew(message.channel, message.id))) return;
+    if (!channel) return;
+    reach(channel, message);
+    if ((typeof message.id === "string" && !isNew(message.channel, message.id)) || isOutdated(message)) return;
     const event = {
       channel: message.channel,
       type: message.type,
@@ -483,40 +520,50 @@
 
   // ----------------------------------------------------------------------------------------------------------- reloads
 
-  // channel -> {why, timer: null when it is due but there is no connection}
+  // channel -> {why, timer: null while there is no connection that grants it}. The position stands behind what was
+  // missed already, so a reload is only forgotten with its channel.
   const reloads = new Map();
   let warned = false;
 
   /** One reload of a channel, in `delay` ms at most; one that is on its way already stands for it. */
   function resync(name, why, delay) {
     const due = reloads.get(name);
-    if (due && due.timer !== null && delay > 0) return;
+    if (!due) reloads.set(name, { why, timer: null });
+    else if (due.timer !== null && delay > 0) return;
+    else if (delay <= 0) due.why = why;
+    const channel = channels.get(name);
+    if (state === "online" && channel && channel.audience !== null) wait(name, delay);
+  }
+
+  /** Lets a reload come in `delay` ms; null: not before the channel is granted. */
+  function wait(name, delay) {
+    const due = reloads.get(name);
+    root.clearTimeout(due.timer);
+    due.timer = null;
+    if (delay !== null && delay <= 0) reload(name);
+    else if (delay !== null) due.timer = root.setTimeout(() => reload(name), delay);
+  }
+
+  function cancel(name) {
+    const due = reloads.get(name);
     if (due) root.clearTimeout(due.timer);
-    if (delay > 0) {
-      reloads.set(name, { why, timer: root.setTimeout(() => reload(name), delay) });
-    } else {
-      reloads.set(name, { why, timer: null });
-      reload(name);
-    }
+    reloads.delete(name);
   }
 
   function reload(name) {
     const due = reloads.get(name);
-    if (!due) return;
-    due.timer = null;
-    if (state !== "online") return; // after the next welcome
-    reloads.delete(name);
-    if (resyncCallbacks.tell([name, due.why], name) || warned) return;
     const channel = channels.get(name);
-    if (!channel || !channel.handlers.size) return;
+    due.timer = null;
+    if (state !== "online" || !channel || channel.audience === null) return; // once it is granted
+    reloads.delete(name);
+    if (resyncCallbacks.tell([name, due.why], name) || warned || !channel.handlers.size) return;
     warned = true;
     root.console.warn("livepush: events of " + name + " may be missing, and this page has no onResync callback");
   }
 
   function reloadNow() {
     for (const [name, due] of Array.from(reloads)) {
-      root.clearTimeout(due.timer);
-      reload(name);
+      if (due.timer !== null) wait(name, 0);
     }
   }
 
@@ -548,6 +595,8 @@
   let state = "idle";
   let status = Object.freeze({ state });
   let socket = null;
+  let named = null; // the channels of its hello, with their positions; null: it took the declared ones
+  let successor = null; // {socket, named, timer}: a connection that is being made before this one is broken
   let timer = null; // the next attempt, or this attempt's deadline
   let watchTimer = null;
   let stableTimer = null;
@@ -583,37 +632,54 @@
       return;
     }
     attempted = Date.now();
-    let mine;
     try {
-      mine = new root.WebSocket(address(settings).href, [SUBPROTOCOL]);
+      socket = attach();
     } catch (error) {
       // A page of https: and a daemon of ws:, a forbidden port: no attempt will ever succeed.
       finish(0, String(error && error.message));
       return;
     }
-    socket = mine;
-    mine.onopen = () => socket === mine && hello();
-    mine.onmessage = (event) => socket === mine && receive(event.data);
-    mine.onclose = (event) => socket === mine && lost(event.code, event.reason);
     timer = root.setTimeout(() => lost(0, "no welcome in time"), DEADLINE);
     become("connecting");
   }
 
-  function hello() {
-    const message = { op: "hello", n: 0, tab };
-    // The first one takes the declared channels; a later one names those and what the page wants besides.
-    const names = Array.from(channels.values()).filter((channel) => channel.declared || channel.handlers.size);
-    if (names.some((channel) => channel.declared)) {
-      message.channels = Object.create(null);
-      for (const channel of names) message.channels[channel.name] = null;
-    }
-    named = message.channels || null;
-    send(message);
+  /** A socket that says hello. What it hears counts while it is `socket` or the successor's. */
+  function attach() {
+    const mine = new root.WebSocket(address(settings).href, [SUBPROTOCOL]);
+    mine.onopen = () => {
+      if (socket === mine) mine.send(JSON.stringify(hello((named = wanted()))));
+      else if (successor && successor.socket === mine) mine.send(JSON.stringify(hello((successor.named = wanted()))));
+    };
+    mine.onmessage = (event) => {
+      if (socket === mine) receive(event.data);
+      else if (successor && successor.socket === mine) receiveEarly(event.data);
+    };
+    mine.onclose = (event) => {
+      if (socket === mine && successor && !isFinal(event.code)) promote();
+      else if (socket === mine) lost(event.code, event.reason);
+      else if (successor && successor.socket === mine) giveUp();
+    };
+    return mine;
   }
 
-  let named = null; // the channels of the hello under way
+  /** The channels of a hello with their positions. The first hello names none: it takes the declared ones. */
+  function wanted() {
+    const all = Array.from(channels.values()).filter((channel) => channel.declared || channel.handlers.size);
+    if (!all.some((channel) => channel.declared || channel.at !== null)) return null;
+    // Nobody asks for the declared ones afterwards, so they go first where not all have room.
+    if (all.length > GREETED) all.sort((one, other) => Number(other.declared) - Number(one.declared));
+    const positions = Object.create(null);
+    for (const channel of all.slice(0, GREETED)) positions[channel.name] = channel.at;
+    return positions;
+  }
 
-  function receive(text) {
+  function hello(positions) {
+    const message = { op: "hello", n: 0, tab };
+    if (positions) message.channels = positions;
+    return message;
+  }
+
+  function read(text) {
     received = Date.now();
     let message = null;
     try {
@@ -621,98 +687,163 @@
     } catch (error) {
       // Below.
     }
-    if (message === null || typeof message !== "object" || typeof message.op !== "string") {
-      complain("unreadable", "the server sent what is no message of " + SUBPROTOCOL);
-      return;
-    }
-    if (message.op === "welcome") {
+    if (message !== null && typeof message === "object" && typeof message.op === "string") return message;
+    complain("unreadable", "the server sent what is no message of " + SUBPROTOCOL);
+    return { op: "" };
+  }
+
+  function receive(text) {
+    const message = read(text);
+    if (message.op === "event") dispatch(message);
+    else if (message.op === "resync") told(message);
+    else if (message.op === "welcome") {
       if (state === "connecting") welcome(message);
     } else if (state === "online") {
-      if (message.op === "event") dispatch(message);
-      else if (message.op === "ok") ok(message);
+      if (message.op === "ok") ok(message);
       else if (message.op === "error") refused(message);
       else if (message.op === "gone") gone(message);
       else if (message.op === "back") back(message);
       else if (message.op === "goaway") goaway(message);
-      else if (message.op === "resync") told(message);
-      // `heartbeat` has done its work by arriving; an op of a later version is none of ours.
+      else if (message.op === "heartbeat") heartbeat(message);
+      // An op of a later version is none of ours.
     }
+  }
+
+  /** On the second of two connections: what it replays counts at once, its welcome ends the first one. */
+  function receiveEarly(text) {
+    const message = read(text);
+    if (message.op === "event") dispatch(message);
+    else if (message.op === "resync") told(message);
+    else if (message.op === "welcome") succeed(message);
   }
 
   function welcome(message) {
     root.clearTimeout(timer);
+    timer = null;
     if (isPair(message.retry)) settings.retry = message.retry;
     if (message.heartbeat > 0) settings.heartbeat = message.heartbeat;
-    const granted = message.channels && typeof message.channels === "object" ? message.channels : {};
     const ended = outage;
     outage = null;
     offlineSince = null;
     watch("due");
     stableTimer = root.setTimeout(() => void (failures = 0), STABLE);
-    become("online", { user: message.user === undefined ? null : message.user });
+    const user = message.user === undefined ? null : message.user;
+    if (state !== "online" || status.user !== user) become("online", { user });
     if (state !== "online") return; // a callback closed it
 
+    const granted = message.channels && typeof message.channels === "object" ? message.channels : {};
+    const delay = ended ? spreadAfter(ended) : spread();
     for (const name of Object.keys(granted)) {
       if (!channels.has(name) && channels.size >= CHANNELS) break;
       const channel = record(name);
+      const since = named && named[name] !== undefined ? named[name] : null;
+      // Granted by the connection before, after this hello was said: nobody knows what lay between the two.
+      const late = since === null && channel.at !== null;
       if (!named) channel.declared = true;
-      grant(channel, String(granted[name] && granted[name].audience));
+      reach(channel, message);
+      const why = granted[name] && granted[name].resync;
+      grant(channel, String(granted[name] && granted[name].audience), delay);
+      // A channel without a position is as old as the page, which is older than the outage.
+      if (why || late || (ended && since === null)) {
+        resync(name, String(why || "restart"), why === "slow" ? 0 : delay);
+      }
     }
     for (const channel of Array.from(channels.values())) {
-      if (named && named[channel.name] === null && !Object.prototype.hasOwnProperty.call(granted, channel.name)) {
-        withdraw(channel, "refused");
-      }
+      const refused = named && named[channel.name] !== undefined && channel.audience === null;
+      if (refused) withdraw(channel, "refused");
       unsettled.add(channel);
     }
     pump();
-
-    const delay = ended ? spreadAfter(ended) : 0;
-    for (const [name, due] of Array.from(reloads)) {
-      if (due.timer === null) reloads.delete(name); // fell due meanwhile; the one below stands for it
-    }
-    for (const name of Object.keys(granted)) {
-      if (ended) resync(name, "restart", delay);
-      else if (granted[name] && granted[name].resync) resync(name, granted[name].resync, spread());
-    }
   }
 
   function told(message) {
-    const why = String(message.why || "");
-    const delay = why === "slow" ? 0 : spread();
     const channel = channels.get(message.channel);
-    if (channel && channel.audience !== null) resync(channel.name, why, delay);
+    if (!channel) return;
+    const why = String(message.why || "");
+    reach(channel, message);
+    resync(channel.name, why, why === "slow" ? 0 : spread());
   }
 
-  /** The process says that it will go, in its own spread: be somewhere else by then. */
+  /** Only what is granted moves: what happens on a channel that was taken away is not sent. */
+  function heartbeat(message) {
+    for (const channel of channels.values()) if (channel.audience !== null) reach(channel, message);
+  }
+
+  /** The process says that it will go, in its own spread: be somewhere else by then, without a moment of silence. */
   function goaway(message) {
     const after = message.after >= 0 ? Math.min(Number(message.after), 600000) : 0;
     const mine = socket;
     root.setTimeout(() => {
-      if (socket !== mine) return;
-      outage = { cause: "shared", waited: after };
-      open();
+      if (socket !== mine || state !== "online" || successor) return;
+      try {
+        successor = { socket: attach(), named: null, timer: root.setTimeout(giveUp, DEADLINE) };
+      } catch (error) {
+        // The loss of this connection tries again.
+      }
     }, after);
   }
 
+  /** The second connection takes over, with the channels that its hello named; the others are subscribed again. */
+  function succeed(message) {
+    const { socket: next, named: positions } = successor;
+    root.clearTimeout(successor.timer);
+    successor = null;
+    release();
+    socket = next;
+    named = positions;
+    welcome(message);
+  }
+
+  /** The first connection is lost before the second one is welcomed: that is the next attempt, and it runs already. */
+  function promote() {
+    const { socket: next, named: positions, timer: deadline } = successor;
+    root.clearTimeout(deadline);
+    successor = null;
+    release();
+    socket = next;
+    named = positions;
+    if (!outage) outage = { cause: "shared", waited: 0 };
+    timer = root.setTimeout(() => lost(0, "no welcome in time"), DEADLINE);
+    become("connecting");
+  }
+
+  /** The second connection came to nothing; the first one is still there, or its loss begins anew. */
+  function giveUp() {
+    const old = successor;
+    successor = null;
+    if (!old) return;
+    root.clearTimeout(old.timer);
+    old.socket.close();
+  }
+
   /** Lets go of the socket, whatever it still does, and of all that belonged to it. */
-  function drop() {
+  function release() {
     const old = socket;
     socket = null;
     for (const each of [timer, watchTimer, stableTimer, pumpTimer]) root.clearTimeout(each);
     timer = watchTimer = stableTimer = pumpTimer = null;
     asked.clear();
     unsettled.clear();
-    for (const channel of Array.from(channels.values())) {
+    for (const channel of channels.values()) {
       channel.audience = null;
       channel.asked = channel.refused = false;
-      forget(channel);
     }
     if (old) old.close();
   }
 
+  function drop() {
+    giveUp();
+    release();
+    for (const channel of Array.from(channels.values())) forget(channel);
+  }
+
+  function isFinal(code) {
+    return code >= 4400 && code < 4500;
+  }
+
   function lost(code, reason, cause) {
     drop();
-    if (code >= 4400 && code < 4500) {
+    if (isFinal(code)) {
       finish(code, reason);
       return;
     }
@@ -735,8 +866,7 @@
 
   function finish(code, reason) {
     drop();
-    for (const due of reloads.values()) root.clearTimeout(due.timer);
-    reloads.clear();
+    for (const name of reloads.keys()) wait(name, null);
     outage = { cause: "restored", waited: 0 }; // whoever connects again wants to know at once
     become("closed", { code, reason: String(reason || ""), final: true });
   }
