@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
-# The servers and programs that `make test` needs, from Debian: RabbitMQ, Redis, Chromium, Node.
+# The servers and programs that `make test` needs, from Debian: RabbitMQ, Redis, PostgreSQL, Chromium,
+# Node.
 #
 # What is there is left alone; when nothing is missing, nothing is run. Installing needs root, or sudo without a
 # password; else it names what is missing and fails. No service is started (a policy-rc.d forbids it while packages are
-# unpacked, and the one that was there is put back), and none is used or stopped: the tests start private servers.
+# unpacked, and the one that was there is put back), no PostgreSQL cluster is made, and none is used or stopped: the
+# tests start private servers.
 set -euo pipefail
 
 POLICY=/usr/sbin/policy-rc.d
 KEPT=$POLICY.before-livepush
+NO_CLUSTER=/etc/postgresql-common/createcluster.d/livepush-tests.conf
 
 have() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null 2>&1; }
 
 packages=()
 have rabbitmq-server || packages+=(rabbitmq-server)
 have redis-server || packages+=(redis-server)
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || have initdb || packages+=(postgresql)
 have chromium || packages+=(chromium)
 have node || packages+=(nodejs)
 have npm || packages+=(npm)
@@ -39,6 +43,7 @@ apt() {
 }
 
 restore() {
+    root rm -f "$NO_CLUSTER"
     if root test -e "$KEPT"; then root mv -f "$KEPT" "$POLICY"; else root rm -f "$POLICY"; fi
 }
 
@@ -53,6 +58,13 @@ trap 'exit 143' TERM
 root rm -f "$POLICY"
 printf '%s\n' '#!/bin/sh' "# Put here by livepush's tests while they install packages." 'exit 101' | root tee "$POLICY" >/dev/null
 root chmod 755 "$POLICY"
+
+# Debian's package would make a cluster of the system's.
+case " ${packages[*]} " in *" postgresql "*)
+    root mkdir -p "${NO_CLUSTER%/*}"
+    echo 'create_main_cluster = false' | root tee "$NO_CLUSTER" >/dev/null
+    ;;
+esac
 
 echo "Installing for the tests: ${packages[*]}"
 install() { apt install --no-install-recommends "${packages[@]}"; }

@@ -30,7 +30,7 @@ from livepush.broker.envelope import Kind, Stamp
 from livepush.broker.names import VOID_KEY
 
 OPENINGS = 2**24
-"""More than a relay opens channels in its life; with generations up to 2^39 a `sending` stays below 2^63."""
+"""More than a relay opens channels in its life; with generations below 2^39 a `sending` stays below 2^63."""
 
 
 @dataclass(frozen=True, slots=True)
