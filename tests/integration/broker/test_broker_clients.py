@@ -10,9 +10,8 @@ from pika import exceptions
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.integration.broker.contract import Embedded, RabbitMQ
 from tests.integration.broker.test_broker_contract import acknowledged
-from tests.servers.embedded import shared_embedded
-from tests.servers.rabbitmq import shared_rabbitmq
 
 if TYPE_CHECKING:
     SynchronousBase = SynchronousTestCase
@@ -21,24 +20,6 @@ else:
     SynchronousBase = AsynchronousBase = object
 
 COUNT = 2000
-
-
-class Embedded:
-    """The embedded broker."""
-
-    def address(self) -> str:
-        running = shared_embedded().fresh_broker()
-        self.addCleanup(running.delete)  # type: ignore[attr-defined]
-        return running.url()
-
-
-class RabbitMQ:
-    """A virtual host of RabbitMQ's."""
-
-    def address(self) -> str:
-        vhost = shared_rabbitmq().fresh_vhost()
-        self.addCleanup(vhost.delete)  # type: ignore[attr-defined]
-        return vhost.url()
 
 
 class SelectConnectionContract(SynchronousBase):
