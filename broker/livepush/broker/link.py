@@ -9,9 +9,15 @@
     channel closed, 311 403 406: the message's fault    opens a new channel at once; the backlog finds the culprit
     channel closed, anything else                       opens a new channel, after a backoff of up to a second
     nothing received for 15 s                           drops the connection: the broker's heartbeat comes every 5 s
+    no log, or none that answers                        keeps everything, asks again each second
+    no file descriptor for a new loop                   tries again each second
 
-Everything but `start`, `needs_waking`, `wake`, `end` and `disown` runs in the thread. What is logged is logged once a
-minute, whatever it is; what pika logs of it is hushed (`livepush.broker.connection`).
+The first thing on each channel is to ask for the log, by a passive declaration, which needs no right. While there is
+none a confirm proves nothing: a daemon's queue is enough for it, and after a restart of RabbitMQ the exchange is there
+up to a second before the log.
+
+Everything but `start`, `alive`, `needs_waking`, `wake`, `end` and `disown` runs in the thread. What pika logs of it is
+hushed (`livepush.broker.connection`).
 """
 
 from __future__ import annotations
@@ -32,14 +38,16 @@ from pika.exceptions import AMQPHeartbeatTimeout, ChannelClosedByBroker
 
 from livepush.broker.backlog import Backlog
 from livepush.broker.backoff import Backoff
+from livepush.broker.complaint import Complaints, leaf
 from livepush.broker.connection import THREAD, Connection
+from livepush.broker.topology import LOG
 from livepush.broker.url import BrokerURL
 
 HEARTBEAT_SECONDS = 10
 SILENT_SECONDS = 15
 TOPOLOGY_SECONDS = 1.0
+LOOP_SECONDS = 1.0
 GOODBYE_SECONDS = 1.0
-COMPLAINT_SECONDS = 60.0
 
 _MESSAGE_AT_FAULT = (311, 403, 406)
 _log = logging.getLogger("livepush")
@@ -50,7 +58,8 @@ class State(StrEnum):
 
     WAITING = "waiting"  # for the time of the next attempt
     CONNECTING = "connecting"
-    OPENING = "opening"  # connected; a channel is asked for, or will be after a pause
+    ASKING = "asking"  # connected; whether the log is there
+    OPENING = "opening"  # a channel is to be in confirm mode, now or after a pause
     READY = "ready"
     BLOCKED = "blocked"  # ready, but the broker asked to send nothing
     ENDING = "ending"
@@ -64,16 +73,24 @@ class Link:
         exchange: where everything is published.
         backlog: touched only with `lock` held.
         conclude: called without the lock when publications may have ended.
+        log: the queue that must be there before anything is sent.
     """
 
     def __init__(
-        self, url: BrokerURL, exchange: str, backlog: Backlog[Any], lock: threading.Lock, conclude: Callable[[], None]
+        self,
+        url: BrokerURL,
+        exchange: str,
+        backlog: Backlog[Any],
+        lock: threading.Lock,
+        conclude: Callable[[], None],
+        log: str = LOG,
     ) -> None:
         self.state = State.WAITING
         self.connections = 0
-        self._url, self._exchange = url, exchange
+        self._url, self._exchange, self._log = url, exchange, log
         self._backlog, self._lock, self._conclude = backlog, lock, conclude
-        self._loop = IOLoop()
+        self._loop: Any = None  # an IOLoop while there is one, which only `_empty` runs
+        self._ending = threading.Event()
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._woken = False
@@ -82,14 +99,19 @@ class Link:
         self._attempted = 0.0
         self._attempts = Backoff(1.0, 4.0)
         self._openings = Backoff(0.05, 1.0)
-        self._complained: dict[str, float] = {}
+        self._complaints = Complaints(_log)
         self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
 
     # -- any thread ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begins to connect. RuntimeError when the interpreter is ending and takes no new thread."""
+        """Begins to connect. RuntimeError when there can be no new thread: too many, or the interpreter is ending."""
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs. It ends only by `end`, or by what Python itself can't survive."""
+        return self._thread.is_alive()
 
     @property
     def current(self) -> bool:
@@ -106,12 +128,18 @@ class Link:
 
     def wake(self) -> None:
         """Has the thread look at the backlog."""
-        self._loop.add_callback_threadsafe(self._pump)
+        loop = self._loop
+        if loop is not None:  # else it will look by itself
+            loop.add_callback_threadsafe(self._pump)
 
     def end(self, timeout: float) -> None:
         """Closes the connection and ends the thread; not longer than `timeout` for the caller."""
-        self._loop.add_callback_threadsafe(self._end)
-        if not self.current:
+        with self._lock:
+            self._ending.set()
+            loop = self._loop
+        if loop is not None:
+            loop.add_callback_threadsafe(self._end)
+        if not self.current and self.alive:
             self._thread.join(timeout)
 
     def disown(self) -> None:
@@ -122,28 +150,37 @@ class Link:
     # -- the thread ----------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._connect()
-        while self.state is not State.ENDING:
+        while not self._ending.is_set():
             try:
-                self._loop.start()
-            except Exception:
-                # pika raises from here what it can't decode, among others: nothing of this connection can be trusted.
-                self._complain("broke", "livepush: the connection to %s broke down", self._url.safe, exc_info=True)
-                self._break_down()
-        self._loop.close()
+                loop = IOLoop()
+            except OSError as error:
+                self._complaints.say(
+                    "loop", "livepush: can't connect to %s: %s; trying again", self._url.safe, leaf(error)
+                )
+                self._ending.wait(LOOP_SECONDS)
+                continue
+            with self._lock:
+                self._loop, self._woken, self._expiry, self._pump_due = loop, False, None, False
+            if not self._ending.is_set():
+                self._empty(loop)
+            with self._lock:
+                self._loop = None
+            loop.close()
 
-    def _break_down(self) -> None:
-        """All that belonged to the loop is gone: the connection, its timers, callbacks on their way."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disown()
-        loop = self._loop
-        with self._lock:
-            self._loop, self._woken, self._expiry = IOLoop(), False, None
-            self._pump_due = False
-        loop.close()
-        if self.state is not State.ENDING:
-            self._lost("the connection broke down")
+    def _empty(self, loop: IOLoop) -> None:
+        """Carries the backlog until the end, or until the loop breaks down: all that belonged to it is gone then."""
+        loop.call_later(0, self._connect)
+        try:
+            loop.start()
+        except Exception:
+            # pika raises from here what it can't decode, among others: nothing of this connection can be trusted.
+            self._complaints.say("broke", "livepush: the connection to %s broke down", self._url.safe, exc_info=True)
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.disown()
+            self._stop_sending()
+            self.state = State.WAITING
+            self._ending.wait(self._attempts.next())
 
     def _connect(self) -> None:
         if self.state is State.ENDING:
@@ -159,7 +196,7 @@ class Link:
                 custom_ioloop=self._loop,
             )
         except Exception as error:
-            self._lost(_leaf(error))
+            self._lost(leaf(error))
 
     def _on_connected(self, connection: Connection) -> None:
         self.connections += 1
@@ -176,7 +213,7 @@ class Link:
         if self.state is State.ENDING:
             self._loop.stop()
         else:
-            self._lost(_leaf(error))
+            self._lost(leaf(error))
 
     def _lost(self, why: str) -> None:
         """Whatever the connection's end was: try again."""
@@ -185,7 +222,7 @@ class Link:
         self.state = State.WAITING
         age = time.monotonic() - self._attempted
         delay = 0.0 if was_connected and age >= self._attempts.least else self._attempts.next()
-        self._complain(
+        self._complaints.say(
             "broker", "livepush: no broker at %s: %s; %d messages wait", self._url.safe, why, self._waiting()
         )
         self._loop.call_later(delay, self._connect)
@@ -207,7 +244,7 @@ class Link:
         connection = self._connection
         if connection is None or not connection.is_open or self.state is State.ENDING:
             return
-        self.state = State.OPENING
+        self.state = State.ASKING
         self._channel = connection.channel(on_open_callback=self._on_channel)
 
     def _open_after(self, delay: float) -> None:
@@ -224,13 +261,21 @@ class Link:
     def _on_channel(self, channel: Channel) -> None:
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_returned)
+        channel.queue_declare(self._log, passive=True, callback=lambda _: self._on_log(channel))
+
+    def _on_log(self, channel: Channel) -> None:
+        if channel is not self._channel or self.state is not State.ASKING:
+            return
+        if self._complaints.settled("log"):
+            _log.info("livepush: the log %r at %s is there", self._log, self._url.safe)
+        self.state = State.OPENING
         channel.confirm_delivery(lambda frame: self._on_answer(channel, frame), lambda _: self._on_confirming(channel))
 
     def _on_confirming(self, channel: Channel) -> None:
         if channel is not self._channel or self.state is not State.OPENING:
             return
         self._attempts.reset()
-        if self._complained.pop("broker", None) is not None:
+        if self._complaints.settled("broker"):
             _log.info("livepush: connected to %s", self._url.safe)
         with self._lock:
             self._backlog.opened()
@@ -238,7 +283,7 @@ class Link:
         self._pump()
 
     def _on_blocked(self, *_: object) -> None:
-        self._complain("blocked", "livepush: %s takes no messages (memory or disk alarm)", self._url.safe)
+        self._complaints.say("blocked", "livepush: %s takes no messages (memory or disk alarm)", self._url.safe)
         if self.state is State.READY:
             self.state = State.BLOCKED
 
@@ -261,7 +306,7 @@ class Link:
         with self._lock:
             again = self._backlog.nacked(answer.delivery_tag, answer.multiple)
         if again:
-            self._complain("nack", "livepush: %s could not keep a message; it is sent again", self._url.safe)
+            self._complaints.say("nack", "livepush: %s could not keep a message; it is sent again", self._url.safe)
             self._open_after(self._openings.next())
         self._conclude()
 
@@ -277,22 +322,26 @@ class Link:
             self._stop_sending()  # with the connection, whose own callback follows
             return
         code, text = why.reply_code, f"{why.reply_code} {why.reply_text}"
+        if self.state is State.ASKING:
+            self._complain_of("log", text)
+            self._open_after(TOPOLOGY_SECONDS)
+            return
         if code == 404 or (code == 403 and "access to exchange" in why.reply_text):
             self._stop_sending()
-            self._complain_of_exchange(text)
+            self._complain_of("exchange", text)
             self._open_after(TOPOLOGY_SECONDS)
             return
         if code not in _MESSAGE_AT_FAULT:
             self._stop_sending()
-            self._complain("channel", "livepush: %s closed the channel: %s", self._url.safe, text)
+            self._complaints.say("channel", "livepush: %s closed the channel: %s", self._url.safe, text)
             self._open_after(self._openings.next())
             return
         with self._lock:
             progress = self._backlog.refused(text)
         if progress:
-            self._complain("refused", "livepush: %s refuses a message for good: %s", self._url.safe, text)
+            self._complaints.say("refused", "livepush: %s refuses a message for good: %s", self._url.safe, text)
         else:
-            self._complain_of_exchange(text)
+            self._complain_of("exchange", text)
         self._open_after(0 if progress else TOPOLOGY_SECONDS)
         self._conclude()
 
@@ -345,30 +394,14 @@ class Link:
         with self._lock:
             return len(self._backlog)
 
-    def _complain_of_exchange(self, text: str) -> None:
-        self._complain(
-            "exchange",
-            "livepush: can't publish to exchange %r at %s: %s; %d messages wait. `manage.py livepush topology` makes "
-            "it and says which rights Django's user needs",
-            self._exchange,
+    def _complain_of(self, what: str, text: str) -> None:
+        self._complaints.say(
+            what,
+            "livepush: can't publish to %s %r at %s: %s; %d messages wait. `manage.py livepush topology` makes it and "
+            "says which rights Django's user needs",
+            what,
+            self._log if what == "log" else self._exchange,
             self._url.safe,
             text,
             self._waiting(),
         )
-
-    def _complain(self, subject: str, text: str, *arguments: object, exc_info: bool = False) -> None:
-        now = time.monotonic()
-        if now - self._complained.get(subject, -COMPLAINT_SECONDS) >= COMPLAINT_SECONDS:
-            self._complained[subject] = now
-            _log.warning(text, *arguments, exc_info=exc_info)
-
-
-def _leaf(error: BaseException) -> str:
-    """The cause, out of pika's layers, in a few words."""
-    for _ in range(10):  # an error may be its own cause
-        inner = (getattr(error, "exception", None), *getattr(error, "exceptions", ()), *error.args)
-        causes = [one for one in inner if isinstance(one, BaseException)]
-        if not causes:
-            break
-        error = causes[-1]
-    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else repr(error)

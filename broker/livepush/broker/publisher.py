@@ -6,6 +6,8 @@ view never waits, and heartbeats are answered whatever the process does.
 
     fork        the child starts anew: fresh id, own thread, empty backlog. What the parent had accepted is sent by the
                 parent; a ticket from before the fork never ends in the child.
+    thread      one that has died, or could not be started, is replaced when the next message comes, and when somebody
+                waits: what it has not got confirmed is sent by the new one.
     exit        what is left is flushed for `flush_seconds` when the interpreter ends, also by `sys.exit` and after an
                 exception, and in children of `multiprocessing`. A process that is killed, or ends by `os._exit`,
                 flushes nothing; `flush` does.
@@ -25,15 +27,21 @@ import weakref
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 from livepush.broker.backlog import Backlog, Bounds, Draft
+from livepush.broker.complaint import Complaints
 from livepush.broker.envelope import Kind
 from livepush.broker.errors import PublisherClosed, PublishError
 from livepush.broker.link import Link
+from livepush.broker.topology import EXCHANGE, LOG
 from livepush.broker.url import BrokerURL
 
 __all__ = ["Counters", "Draft", "Kind", "Publisher", "PublisherSettings", "Ticket"]
+
+START_SECONDS = 1.0
+"""Between two attempts to start a thread."""
 
 _log = logging.getLogger("livepush")
 
@@ -44,14 +52,15 @@ class PublisherSettings:
 
     Attributes:
         url: the broker.
-        exchange: topic exchange; a missing one is waited for.
+        exchange, log: topic exchange, and the queue that keeps what it gets; missing ones are waited for.
         messages, bytes: of the backlog; over either, an event is not kept (`BacklogFull`) and its channel is resynced.
         live_seconds: how long a `live` message may wait for the broker.
         flush_seconds: how long the process's exit waits for confirms.
     """
 
     url: BrokerURL
-    exchange: str = "livepush"
+    exchange: str = EXCHANGE
+    log: str = LOG
     messages: int = 10_000
     bytes: int = 16 * 2**20
     live_seconds: float = 2.0
@@ -60,8 +69,9 @@ class PublisherSettings:
     def __post_init__(self) -> None:
         if not isinstance(self.url, BrokerURL):
             raise ValueError(f"url: must be a BrokerURL, not {type(self.url).__name__}; use BrokerURL.parse(text)")
-        if not 1 <= len(self.exchange.encode()) <= 255:
-            raise ValueError(f"exchange {self.exchange!r}: must have 1 to 255 bytes, as AMQP has it")
+        for what, name in (("exchange", self.exchange), ("log", self.log)):
+            if not 1 <= len(name.encode()) <= 255:
+                raise ValueError(f"{what} {name!r}: must have 1 to 255 bytes, as AMQP has it")
         if self.messages < 1:
             raise ValueError(f"messages {self.messages!r}: must be at least 1")
         if self.bytes < 1:
@@ -111,6 +121,7 @@ class Publisher:
     def __init__(self, settings: PublisherSettings) -> None:
         self.settings = settings
         self._closed = False
+        self._complaints = Complaints(_log)
         self._start_anew()
         _publishers.add(self)
 
@@ -122,6 +133,9 @@ class Publisher:
         self._idle = threading.Condition(self._lock)
         self._backlog = Backlog[Ticket](secrets.token_hex(6), bounds)
         self._link: Link | None = None
+        self._next_start = 0.0
+        self._trouble: str | None = None
+        self._connections = 0  # of links that have died
         self._concluding = 0
         self._published = self._confirmed = 0
         self._failed: Counter[str] = Counter()
@@ -141,7 +155,7 @@ class Publisher:
     def counters(self) -> Counters:
         """As they are now."""
         with self._lock:
-            reconnects = 0 if self._link is None else max(0, self._link.connections - 1)
+            reconnects = max(0, self._connections + (0 if self._link is None else self._link.connections) - 1)
             return Counters(self._published, self._confirmed, dict(self._failed), reconnects)
 
     def publish(self, draft: Draft) -> Ticket:
@@ -167,6 +181,7 @@ class Publisher:
             wake = link is not None and link.needs_waking()
         if link is not None and wake:
             link.wake()
+        self._tell_trouble()
         if error is not None:
             ticket.set_exception(error)
         return ticket
@@ -181,9 +196,12 @@ class Publisher:
             How many messages are left.
         """
         with self._idle:
+            self._replace_dead_link()
             if self._link is not None and not self._link.current:
                 self._idle.wait_for(lambda: not self._left(), timeout)
-            return self._left()
+            left = self._left()
+        self._tell_trouble()
+        return left
 
     def close(self, timeout: float) -> int:
         """Accepts nothing more, flushes, fails what is left with `PublisherClosed` and ends the thread.
@@ -212,13 +230,38 @@ class Publisher:
         if self._closed:
             raise PublisherClosed("this process's publisher is closed")
         if self._link is None:
-            link = Link(self.settings.url, self.settings.exchange, self._backlog, self._lock, self._conclude)
-            try:
-                link.start()
-            except RuntimeError as error:  # "can't start new thread at interpreter shutdown"
-                raise PublisherClosed(f"this process is ending: {error}") from None
-            self._link = link
+            self._start_link()
             _finish_with_multiprocessing(self)
+        else:
+            self._replace_dead_link()
+
+    def _replace_dead_link(self) -> None:
+        """A thread that could not be started, or has died, leaves its messages to the next one. The lock is held."""
+        link = self._link
+        if link is not None and not link.alive and not self._closed and time.monotonic() >= self._next_start:
+            link.disown()
+            self._backlog.lost()
+            with suppress(PublisherClosed):  # the process ends: its exit counts what is left
+                self._start_link()
+
+    def _start_link(self) -> None:
+        settings, self._next_start = self.settings, time.monotonic() + START_SECONDS
+        link = Link(settings.url, settings.exchange, self._backlog, self._lock, self._conclude, settings.log)
+        try:
+            link.start()
+        except RuntimeError as error:
+            if sys.is_finalizing() or "shutdown" in str(error):
+                raise PublisherClosed(f"this process is ending: {error}") from None
+            self._trouble = str(error)
+        self._connections += 0 if self._link is None else self._link.connections
+        self._link = link
+
+    def _tell_trouble(self) -> None:
+        """Without the lock: what handles the log may publish."""
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            text = "livepush: no thread for the connection to %s: %s; the next message tries again"
+            self._complaints.say("thread", text, self.settings.url.safe, trouble)
 
     def _left(self) -> int:
         return len(self._backlog) + self._concluding

@@ -50,14 +50,14 @@ class PublisherCase(SynchronousTestCase):
             channel = connection.channel()
             channel.exchange_declare("livepush", "topic", durable=True)
             channel.queue_declare("log", durable=True)
-            for pattern in ("event.#", "live.#"):
+            for pattern in ("event.#", "live.#", "control.#"):
                 channel.queue_bind("log", "livepush", pattern)
 
     def admin(self) -> pika.BlockingConnection:
         return pika.BlockingConnection(self.url.parameters(heartbeat=60))
 
     def make_publisher(self, **settings: Any) -> Publisher:
-        settings = {"url": self.url, **settings}
+        settings = {"url": self.url, "log": "log", **settings}
         publisher = Publisher(PublisherSettings(**settings))
         self.addCleanup(publisher.close, 0.0)
         return publisher
@@ -429,7 +429,7 @@ import sys
 from livepush.broker.publisher import Draft, Kind, Publisher, PublisherSettings
 from livepush.broker.url import BrokerURL
 assert "twisted" not in sys.modules
-publisher = Publisher(PublisherSettings(BrokerURL.parse(sys.argv[1])))
+publisher = Publisher(PublisherSettings(BrokerURL.parse(sys.argv[1]), log="log"))
 def work():
     for index in range(500):
         body = b'{"channel":"orders","type":"lock","data":{}}'
