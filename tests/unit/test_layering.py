@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOTS = ("broker", "daemon", "djangosite")
 IDENTITY = "livepush.daemon.identity"
 COMMANDS = "livepush.django.management.commands"
-TWISTED_SIDE = tuple(f"livepush.broker.{name}" for name in ("amqp", "causes", "embedded", "feed", "intake"))
+TWISTED_SIDE = tuple(
+    f"livepush.broker.{name}"
+    for name in ("amqp", "beacon", "causes", "channel", "embedded", "feed", "intake", "lifeline")
+)
 TWISTED = ("twisted", "autobahn", "txaio", "txredisapi", "zope", "pika.adapters.twisted_connection")
 
 # Who reads the environment or Django's settings; everybody else is handed a frozen value.

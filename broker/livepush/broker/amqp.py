@@ -3,29 +3,26 @@
 pika speaks the protocol; this is the ~40 lines that its own Twisted adapter consists of, over the same documented hooks
 of `pika.connection.Connection` (`internal_connection_workflow=False`), for what that adapter can't do: it drops the
 broker's reason for a refusal, leaves errors unhandled when a connection dies early, breaks when one of its Deferreds is
-cancelled, installs a reactor when it is imported, and goes with pika 2. No other module may touch these hooks, or the
-adapter.
+cancelled, installs a reactor when it is imported, and goes with pika 2. No module but this and `channel`
+may touch pika's hooks, or the adapter.
 
     Connection(reactor, url, settings, on_read)
-      open()           TCP, TLS, AMQP up to "connection open"; then channel() and what is declared on it
+      open()           TCP, TLS, AMQP up to "connection open"; then channel(), see `livepush.broker.channel`
       established()    the deadline is over
       close(seconds)   politely, then hard
       closed           fires once with the ConnectionFailed that says why, however the connection ends
 
 A connection never ends with an unhandled or a logged error; who awaits one of its replies gets the `ConnectionFailed`.
-
-This module is past 400 lines because connection, channel and the hooks between them are one thing, told in one place.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pika.channel
 import pika.connection
 import pika.exceptions
 from OpenSSL.SSL import Error as TLSError
@@ -37,8 +34,9 @@ from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClie
 from twisted.python.failure import Failure
 
 from livepush.broker.causes import amqp_cause, network_cause, tls_cause
-from livepush.broker.deliveries import FRAME_BYTES, Deliver, DeliveryReader, FrameError
-from livepush.broker.errors import BadURL, ChannelRefused, ConnectionFailed
+from livepush.broker.channel import Channel
+from livepush.broker.deliveries import FRAME_BYTES, DeliveryReader, FrameError
+from livepush.broker.errors import BadURL, ConnectionFailed
 from livepush.broker.url import BrokerURL
 
 # pika reports each step of each attempt as a warning or an error of its own; `ConnectionFailed` says it once.
@@ -106,12 +104,19 @@ def endpoint_for(reactor: Any, url: BrokerURL) -> IStreamClientEndpoint:
 class Connection(Protocol):
     """One connection, from the first attempt to its end; never opened twice.
 
+    Its replies (`expect`, `fulfil`, `fail`, `call`) and its `reader` are for its channels.
+
     Args:
         reactor: timers, and TCP where no endpoint is given.
         url: where and as whom.
         settings: times and bounds.
         on_read: called after each read from the broker, when all that it brought has been handled.
         endpoint: instead of the one that the address says.
+
+    Attributes:
+        closed: see the top of the module.
+        ended: why it has ended; None: it has not.
+        blocked: the broker has said that it takes no messages for now.
     """
 
     def __init__(
@@ -128,13 +133,14 @@ class Connection(Protocol):
         self._reactor, self._on_read, self._endpoint = reactor, on_read, endpoint
         self._waiting: set[Deferred[Any]] = set()
         self._connecting: Deferred[Any] | None = None
-        self._opened: Deferred[None] = self._expect()
+        self._opened: Deferred[None] = self.expect()
         self._timers: dict[str, IDelayedCall] = {}
         self._reason: ConnectionFailed | None = None
         self._quiet_ticks = 0
+        self.blocked = False
         self._parameters = pika.ConnectionParameters()
         self._pika: _Pika | None = None
-        self._reader = DeliveryReader(self._give_pika, settings.body_bytes, FRAME_BYTES)
+        self.reader = DeliveryReader(self._give_pika, settings.body_bytes, FRAME_BYTES)
 
     async def open(self) -> None:
         """TCP, TLS and AMQP.
@@ -163,13 +169,19 @@ class Connection(Protocol):
         connection = self._pika
         if connection is None:
             raise self.ended or ConnectionFailed("not connected")
-        reply = self._expect()
-        self._call(reply, lambda: connection.channel(on_open_callback=lambda raw: self._fulfil(reply, raw)))
+        reply = self.expect()
+        self.call(reply, lambda: connection.channel(on_open_callback=lambda raw: self.fulfil(reply, raw)))
         return Channel(self, await reply)
 
     def established(self) -> None:
         """What is needed has been opened in time."""
         self._stop("open")
+
+    def limit(self) -> None:
+        """What is opened from now on has the same deadline again, until `established`."""
+        self._stop("open")
+        if self.ended is None:
+            self._start("open", self.settings.open_seconds, self._expire)
 
     def close(self, seconds: float = 1.5) -> None:
         """Ends the connection politely, within a bound; `closed` tells when."""
@@ -198,6 +210,8 @@ class Connection(Protocol):
     def connectionMade(self) -> None:
         """TCP (with TLS: its handshake goes on behind it) is there: AMQP begins."""
         self._pika = _Pika(self._reactor, self.transport, self._parameters, self)
+        self._pika.add_on_connection_blocked_callback(lambda *_: self._block(True))
+        self._pika.add_on_connection_unblocked_callback(lambda *_: self._block(False))
         self._start("watch", self.settings.silence_seconds / _TICKS, self._watch)
         self._pika.begin()
 
@@ -207,7 +221,7 @@ class Connection(Protocol):
         if self._pika is not None and self.ended is None:
             self._pika.bytes_received += len(data)  # pika's own check of heartbeats, which does not see deliveries
             try:
-                self._reader.feed(data)
+                self.reader.feed(data)
             except FrameError as problem:
                 where = f"{self.url.host}:{self.url.port}"
                 self.abort(
@@ -227,27 +241,27 @@ class Connection(Protocol):
 
     # -- replies -------------------------------------------------------------------------------------------------------
 
-    def _expect(self) -> Deferred[Any]:
+    def expect(self) -> Deferred[Any]:
         """A Deferred that fires with a reply or, at the end of the connection, with its cause. Never given to pika."""
         reply: Deferred[Any] = Deferred()
         self._waiting.add(reply)
         return reply
 
-    def _fulfil(self, reply: Deferred[Any], value: Any) -> None:
+    def fulfil(self, reply: Deferred[Any], value: Any) -> None:
         if reply in self._waiting:
             self._waiting.discard(reply)
             reply.callback(value)
 
-    def _fail(self, reply: Deferred[Any], problem: ConnectionFailed) -> None:
+    def fail(self, reply: Deferred[Any], problem: ConnectionFailed) -> None:
         if reply in self._waiting:
             self._waiting.discard(reply)
             reply.errback(Failure(problem))
 
-    def _call(self, reply: Deferred[Any], request: Callable[[], object]) -> None:
+    def call(self, reply: Deferred[Any], request: Callable[[], object]) -> None:
         try:
             request()
         except pika.exceptions.AMQPError as problem:  # closed or closing
-            self._fail(reply, self._reason or ConnectionFailed(f"the connection is closing ({type(problem).__name__})"))
+            self.fail(reply, self._reason or ConnectionFailed(f"the connection is closing ({type(problem).__name__})"))
 
     def _end(self, reason: ConnectionFailed) -> None:
         if self.ended is not None:
@@ -256,7 +270,7 @@ class Connection(Protocol):
         for name in list(self._timers):
             self._stop(name)
         for reply in list(self._waiting):
-            self._fail(reply, reason)
+            self.fail(reply, reason)
         self.closed.callback(reason)
 
     # -- pika's side ---------------------------------------------------------------------------------------------------
@@ -265,8 +279,11 @@ class Connection(Protocol):
         if self._pika is not None:
             self._pika.receive(data)
 
+    def _block(self, blocked: bool) -> None:
+        self.blocked = blocked
+
     def _is_open(self) -> None:
-        self._fulfil(self._opened, None)
+        self.fulfil(self._opened, None)
 
     # -- timers --------------------------------------------------------------------------------------------------------
 
@@ -295,72 +312,6 @@ class Connection(Protocol):
         transport = self.transport
         if transport is not None:
             transport.abortConnection()  # type: ignore[attr-defined]  # ITCPTransport, and TLS over it
-
-
-class Channel:
-    """A channel of a connection. Requests are answered one by one; when it is lost later, so is the connection."""
-
-    def __init__(self, connection: Connection, raw: pika.channel.Channel) -> None:
-        self._connection, self._raw = connection, raw
-        self._pending: set[Deferred[Any]] = set()
-        raw.add_on_close_callback(self._on_close)
-        raw.add_on_cancel_callback(self._on_cancel)
-
-    async def declare_exchange(self, name: str, kind: str, *, passive: bool) -> None:
-        """Makes a durable exchange, or (passive) sees that it is there."""
-        await self._request(
-            lambda done: self._raw.exchange_declare(
-                name, exchange_type=kind, durable=True, passive=passive, callback=done
-            )
-        )
-
-    async def declare_process_queue(self, name: str, arguments: Mapping[str, Any]) -> None:
-        """Makes a queue that lives as long as this connection."""
-        await self._request(
-            lambda done: self._raw.queue_declare(
-                name, exclusive=True, auto_delete=True, arguments=arguments, callback=done
-            )
-        )
-
-    async def bind(self, queue: str, exchange: str, key: str) -> None:
-        """From now on messages with such keys come into the queue."""
-        await self._request(lambda done: self._raw.queue_bind(queue, exchange, key, callback=done))
-
-    async def consume(self, queue: str, prefetch: int, deliver: Deliver) -> None:
-        """Starts delivery, acknowledged by hand. `deliver` must not raise. Runs on before the first message is read."""
-        await self._request(lambda done: self._raw.basic_qos(prefetch_count=prefetch, callback=done))
-        self._connection._reader.listen(self._raw.channel_number, deliver)
-        await self._request(lambda done: self._raw.basic_consume(queue, on_message_callback=_unexpected, callback=done))
-
-    def acknowledge(self, tag: int) -> bool:
-        """This delivery and all before it; False when the channel is closed or closing, and it makes no difference."""
-        if not self._raw.is_open:
-            return False
-        self._raw.basic_ack(tag, multiple=True)
-        return True
-
-    async def _request(self, call: Callable[[Callable[[Any], None]], object]) -> None:
-        reply = self._connection._expect()
-        self._pending.add(reply)
-        self._connection._call(reply, lambda: call(lambda frame: self._connection._fulfil(reply, frame)))
-        try:
-            await reply
-        finally:
-            self._pending.discard(reply)
-
-    def _on_close(self, channel: pika.channel.Channel, problem: Exception) -> None:
-        self._connection._reader.ignore(channel.channel_number)
-        if not isinstance(problem, pika.exceptions.ChannelClosedByBroker):
-            return  # with the connection, which tells everybody
-        refused = ChannelRefused(problem.reply_code, problem.reply_text)
-        if self._pending:
-            for reply in list(self._pending):
-                self._connection._fail(reply, refused)
-        else:
-            self._connection.abort(refused)
-
-    def _on_cancel(self, _frame: object) -> None:
-        self._connection.abort(ConnectionFailed("the broker cancelled the consumer: somebody deleted its queue"))
 
 
 class _Pika(pika.connection.Connection):
@@ -435,7 +386,3 @@ class _Single(Factory):
 
     def buildProtocol(self, _address: IAddress | None) -> Connection:
         return self._connection
-
-
-def _unexpected(*_: object) -> None:
-    """Deliveries are read before pika sees them."""

@@ -1,72 +1,116 @@
-"""The feed of one process: its own queue at the broker, until it ends, whatever becomes of the connection.
+"""The feed of one process: its own queue and the log, until it ends, whatever becomes of the connections.
 
     state        until
     -----------  -----------------------------------------------------------------------------------------------------
     stopped      startService
-    connecting   the queue is bound and consumed (ready), or the attempt failed or took `open_seconds` (waiting)
-    ready        the connection is lost, or its consumer or channel is (waiting)
+    connecting   the log is attached (reading), or the attempt failed or took `open_seconds` (waiting)
+    reading      the log reader has caught up (binding)
+    binding      the own queue is bound and consumed (proving)
+    proving      an own marker has come back through the log (ready)
+    ready        it shows that the log is not bound (doubtful)
+    doubtful     it shows that it is (ready)
     waiting      a random time of at least `retry_least` is over (connecting)
-    stopping     the connection is closed, within 2 s of stopService (stopped)
+    stopping     the connections are closed, within 2 s of stopService (stopped)
+
+From `reading` to `doubtful`: the connection, a channel or a consumer is lost (waiting). What happens there is decided
+by `livepush.broker.attachment`, without a clock or a network; this is what carries it out.
+
+    connection 1, consumes    log reader ----.                     connection 2, publishes      see beacon
+                              own queue  ----+--> intake --> sink
+                              probe, at a reconnect: where the log ends
 
 Each connection makes a queue of its own with a fresh name, exclusive and auto-delete; what happened meanwhile is not in
-it, so after each connection but the first the sink is told `resync` for all channels, after the queue is bound and
-before anything out of it.
+it, but in the log, which is read from where it was left. It is bound when the reader has caught up, or its messages
+would wait in the ingest for what the log still has before them.
 
-The hot path is `_deliver`, once a message, and `_end_read`, once a read: the intake handles everything in the step in
-which it arrives, so nothing queues up in here. Acknowledgements are cumulative: at the end of the read after
-`ack_messages` or `unacked_bytes`, else after `ack_seconds`. This connection publishes nothing: under a memory alarm a
-broker stops reading from a connection that does, acknowledgements included.
+The hot path is `_Source.deliver`, once a message, and `_end_read`, once a read: the intake handles everything in the
+step in which it arrives, so nothing queues up in here. Acknowledgements are cumulative: at the end of the read after
+`ack_messages` or `unacked_bytes`, else after `ack_seconds`.
 """
 
 from __future__ import annotations
 
+import random
 import secrets
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from livepush.broker import topology
-from livepush.broker.amqp import Channel, Connection, ConnectionSettings
+from livepush.broker.acknowledgements import Acknowledgements
+from livepush.broker.amqp import Connection, ConnectionSettings
+from livepush.broker.attachment import Attachment, Phase, Seen, Step
 from livepush.broker.backoff import Backoff
-from livepush.broker.envelope import BODY_BYTES
-from livepush.broker.errors import ChannelRefused, ConnectionFailed
+from livepush.broker.beacon import Beacon
+from livepush.broker.channel import Channel
+from livepush.broker.declaring import open_exchanges, open_log, open_queue, read_log
+from livepush.broker.deliveries import Deliver
+from livepush.broker.doubts import doubtful
+from livepush.broker.envelope import BODY_BYTES, Marker
+from livepush.broker.errors import ConnectionFailed
 from livepush.broker.feedsettings import FeedSettings
 from livepush.broker.ingest import IngestSettings
 from livepush.broker.intake import Intake, Sink
+from livepush.broker.lifeline import Lifeline, State
 from livepush.broker.noise import Noise
+from livepush.broker.probe import Probe
 
-__all__ = ["Feed", "FeedCounters", "FeedSettings", "State"]
+__all__ = ["Feed", "FeedCounters", "FeedSettings"]
 
 _log = Logger()
 
 CLOSE_SECONDS = 1.5
-_TICK_SECONDS = 1.0
-
-
-class State(StrEnum):
-    """See the top of the module."""
-
-    STOPPED = "stopped"
-    CONNECTING = "connecting"
-    READY = "ready"
-    WAITING = "waiting"
-    STOPPING = "stopping"
+TICK_SECONDS = 1.0
+CHUNK_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class FeedCounters:
-    """Since the start: connections that became ready, and attempts that did not."""
+    """Since the start: connections that became ready, and attempts that came to nothing."""
 
     connections: int = 0
     failures: int = 0
+
+
+class _Source:
+    """A consumer of the feed's: its channel, and what of it is to be acknowledged."""
+
+    __slots__ = ("_acknowledgements", "_take", "channel")
+
+    def __init__(self, settings: FeedSettings, take: Callable[[bytes, bytes], None]) -> None:
+        self._take: Callable[[bytes, bytes], None] | None = take
+        self._acknowledgements = Acknowledgements(settings.ack_messages, settings.unacked_bytes)
+        self.channel: Channel | None = None
+
+    def deliver(self, tag: int, raw: bytes, body: bytes) -> None:
+        """One message, from its properties and body to the sink. Whatever it holds, the feed goes on."""
+        acknowledgements = self._acknowledgements
+        acknowledgements.tag = tag
+        acknowledgements.bytes += len(body)
+        if self._take is not None:
+            self._take(raw, body)
+
+    def acknowledge(self, *, late: bool) -> bool:
+        """At the end of a read, or late: what has waited too. Returns whether something is left for later."""
+        acknowledgements = self._acknowledgements
+        if not acknowledgements.waiting or self.channel is None:
+            return False
+        if not late and not acknowledgements.due:
+            return True
+        if self.channel.acknowledge(acknowledgements.tag):
+            acknowledgements.done()
+        return False
+
+    def close(self) -> None:
+        """What still comes is not taken."""
+        self._take = None
+        if self.channel is not None:
+            self.channel.close()
 
 
 class Feed(Service):
@@ -80,7 +124,7 @@ class Feed(Service):
 
     Attributes:
         counters: of its connections; those of the messages are `intake.counters` and `intake.ingest.counters`.
-        trouble: why it is not ready, where that is known.
+        intake: what is received goes through it; `intake.log` knows what has been read of the log.
     """
 
     name = "livepush feed"
@@ -90,37 +134,53 @@ class Feed(Service):
     ) -> None:
         self.settings = settings
         self.counters = FeedCounters()
-        self.trouble: ConnectionFailed | None = None
         self._reactor, self._endpoint = reactor, endpoint
-        self._state = State.STOPPED
         self._connection_settings = ConnectionSettings(
             settings.open_seconds, settings.heartbeat, settings.silence_seconds, BODY_BYTES, "livepush daemon"
         )
-        self.intake = Intake(sink, reactor, IngestSettings(hole_seconds=settings.hole_seconds))
+        self.intake = Intake(sink, reactor, IngestSettings(hole_seconds=settings.hole_seconds), self._meet)
+        self._nonce = secrets.token_hex(6)
+        self._attachment = Attachment(settings.marker_seconds, settings.beat_seconds, random.random)
         self._backoff = Backoff(settings.retry_least, settings.retry_most)
+        self._lifeline = Lifeline(reactor, self._connect, self._use, self._lose, self._backoff, self._settle)
+        self._beacon = Beacon(
+            reactor, self._connect_second, settings.url.user, self._nonce, self._attachment.markers,
+            Backoff(settings.retry_least, settings.retry_most),
+        )  # fmt: skip
+        self._ready = self._attached_anew = self._quiet = False
+        self._reported = ""
+        self._queue = ""
+        self._lost: ConnectionFailed | None = None
         self._watchers: list[Callable[[bool], None]] = []
         self._noise = Noise()
-        self._connection: Connection | None = None
-        self._channel: Channel | None = None
-        self._pause: Deferred[None] | None = None
-        self._ended: Deferred[None] | None = None
-        self._ticker = LoopingCall(self.intake.tick)
+        self._sources: list[_Source] = []
+        self._probe: Probe | None = None
+        self._start_overs = 0
+        self._ticker = LoopingCall(self._tick)
         self._ticker.clock = reactor
         self._ack_timer: IDelayedCall | None = None
-        self._tag = self._acked = self._unacked_bytes = 0
-        self._quiet = False
 
     # -- for others ----------------------------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
         """Whether everything that is published now arrives here."""
-        return self._state is State.READY
+        return self._ready
 
     @property
     def state(self) -> str:
-        """A word for humans; `trouble` says why it is not `ready`."""
-        return self._state.value
+        """A word for humans, see the top of the module; `trouble` says why it is not `ready`."""
+        attached = self._lifeline.state in (State.CONNECTING, State.CONNECTED)
+        phase = self._attachment.phase
+        return phase.value if attached and phase is not Phase.ABSENT else self._lifeline.state.value
+
+    @property
+    def trouble(self) -> ConnectionFailed | None:
+        """Why it is not ready, where that is known."""
+        if self._ready:
+            return None
+        doubt = self._attachment.doubt
+        return self._lost if doubt is None else doubtful(doubt, self._beacon.blocked, self._beacon.trouble)
 
     def watch(self, callback: Callable[[bool], None]) -> None:
         """Calls back with `ready` whenever that changes."""
@@ -129,180 +189,207 @@ class Feed(Service):
     def startService(self) -> None:
         """Begins to connect. A broker that is not there is waited for."""
         super().startService()  # type: ignore[no-untyped-call]
-        if self._ended is None:
-            self._ended = Deferred()
-            self._ticker.start(_TICK_SECONDS, now=False)
-            # Never cancelled, never failing: `_run` handles all that can happen, and tells by `_ended`.
-            Deferred.fromCoroutine(self._run())
+        if self._lifeline.state is State.STOPPED:
+            self._ticker.start(TICK_SECONDS, now=False)
+            self._lifeline.start()
+            self._beacon.start()
 
     def stopService(self) -> Deferred[None]:
-        """Acknowledges what was handled and closes the connection; within 2 s, whatever the broker does."""
+        """Acknowledges what was handled and closes the connections; within 2 s, whatever the broker does."""
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._ended is None:
-            return succeed(None)
-        stopped: Deferred[None] = Deferred()
-        self._ended.addCallback(stopped.callback)
-        self._acknowledge()
-        self._enter(State.STOPPING)
-        if self._connection is not None:
-            self._connection.close(CLOSE_SECONDS)
-        if self._pause is not None:
-            self._pause.cancel()
-        return stopped
+        if self._ticker.running:
+            self._ticker.stop()
+        self._acknowledge_late()
+        self._attachment.lost()
+        ended = [self._lifeline.stop(CLOSE_SECONDS), self._beacon.stop(CLOSE_SECONDS)]
+        return gatherResults(ended).addCallback(lambda _: self._drop_sources())
 
-    # -- connecting ----------------------------------------------------------------------------------------------------
+    # -- the connection that consumes ----------------------------------------------------------------------------------
 
-    async def _run(self) -> None:
-        """Connects again and again, at most once a `retry_least`."""
-        while not self._is_stopping():
-            self._enter(State.CONNECTING)
-            lost = await self._connect_until_lost()
-            self._channel = self._connection = None
-            self._stop_ack_timer()
-            if self._is_stopping():
-                break
-            self._report_loss(lost)
-            self._enter(State.WAITING)
-            await self._wait(self._backoff.next())
-        self._ticker.stop()
-        self._enter(State.STOPPED)
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended.callback(None)
+    def _connect(self) -> Connection:
+        settings = self._connection_settings
+        return Connection(self._reactor, self.settings.url, settings, self._end_read, self._endpoint)
 
-    def _is_stopping(self) -> bool:
-        return self._state is State.STOPPING
+    def _connect_second(self) -> Connection:
+        settings = self._connection_settings
+        return Connection(self._reactor, self.settings.url, settings, lambda: None, self._endpoint)
 
-    async def _connect_until_lost(self) -> ConnectionFailed:
-        """One connection, from TCP to its end; returns why it ended."""
-        connection = Connection(
-            self._reactor, self.settings.url, self._connection_settings, self._end_read, self._endpoint
-        )
-        self._connection = connection
-        self._tag = self._acked = self._unacked_bytes = 0
-        try:
-            await connection.open()
-            queue = await self._open_queue(connection)
-            connection.established()
-            self._become_ready(queue)
-            return await connection.closed
-        except ConnectionFailed as problem:
-            cause = problem
-        except Exception:  # a fault of ours must not end the feed for good
-            _log.failure("The feed's connection is given up because of an unexpected error")
-            cause = ConnectionFailed("an unexpected error, logged above")
-        self.counters.failures += 1
-        connection.close(CLOSE_SECONDS)
-        await connection.closed
-        return cause
+    async def _use(self, connection: Connection) -> None:
+        """The log first, from where it was left."""
+        await open_exchanges(connection, self.settings.url.user)
+        await self._read_log(connection)
+        connection.established()
+        self._beacon.hurry()
 
-    async def _open_queue(self, connection: Connection) -> str:
-        """Exchange, queue, bindings, consumer. Returns the queue's name."""
-        settings = self.settings
-        channel = await self._open_exchange(connection)
-        queue = topology.process_queue(socket.gethostname(), settings.instance, secrets.token_hex(6))
-        try:
-            await channel.declare_process_queue(queue, topology.queue_arguments(settings.queue_length))
-            for key in topology.BINDINGS:
-                await channel.bind(queue, topology.EXCHANGE, key)
-            self._channel = channel
-            await channel.consume(queue, settings.prefetch, self._deliver)
-        except ChannelRefused as refused:
-            remedy = f"user {settings.url.user!r} needs the daemon's rights of broker/rabbitmq/definitions.json"
-            raise ConnectionFailed(f"no queue for this process: {refused.code} {refused.text}", remedy) from None
-        return queue
+    async def _read_log(self, connection: Connection) -> None:
+        """Attaches the reader, and a probe where there is an offset to be doubted."""
+        last = self.intake.log.last
+        at = last if last >= 0 else None
+        self._start_overs, self._attached_anew = self.intake.counters.start_overs, True
+        self.intake.forget_unlocated()
+        if at is not None:
+            self.intake.expect(at)
+        channel = await open_log(connection, self.settings)
+        source = self._add_source(channel, self.intake.take_logged)
+        offset = f"{round(self.settings.ring_seconds + CHUNK_SECONDS)}s" if at is None else at
+        await read_log(channel, self.settings.prefetch, offset, source)
+        if at is not None:
+            self._probe = Probe(await connection.channel(), self._nonce, self._find)
+            await self._probe.start()
+        self._take_steps(self._attachment.attached(at, self._reactor.seconds()))
 
-    async def _open_exchange(self, connection: Connection) -> Channel:
-        """A channel, after it is sure that the exchange is there: a user who may make it does so when it is missing."""
-        name, kind = topology.EXCHANGE, topology.EXCHANGE_TYPE
+    async def _bind(self, connection: Connection) -> None:
+        """The own queue, when the reader has caught up."""
+        self._end_probe()
+        connection.limit()
         channel = await connection.channel()
-        try:
-            await channel.declare_exchange(name, kind, passive=True)
-            return channel
-        except ChannelRefused as refused:
-            if refused.code != 404:
-                raise ConnectionFailed(f"no use of exchange {name!r}: {refused.code} {refused.text}") from None
-        channel = await connection.channel()
-        try:
-            await channel.declare_exchange(name, kind, passive=False)
-            return channel
-        except ChannelRefused as refused:
-            user = self.settings.url.user
-            cause = f"there is no exchange {name!r}, and user {user!r} may not make it ({refused.code} {refused.text})"
-            remedy = "run `manage.py livepush topology` with a user who may"
-            raise ConnectionFailed(cause, remedy) from None
+        deliver = self._add_source(channel, self.intake.take_queued)
+        self._queue = await open_queue(channel, self.settings, deliver)
+        connection.established()
+        self._take_steps(self._attachment.bound(self._reactor.seconds()))
 
-    def _become_ready(self, queue: str) -> None:
-        """Runs in the step that reads consume-ok, and so before the first message out of the new queue."""
+    async def _start_over(self, connection: Connection) -> None:
+        """The log is another one than before: it is read as at the start."""
+        self._drop_sources()
+        self.intake.start_over("the log was made anew")
+        connection.limit()
+        await self._read_log(connection)
+        connection.established()
+
+    def _add_source(self, channel: Channel, take: Callable[[bytes, bytes], None]) -> Deliver:
+        source = _Source(self.settings, take)
+        source.channel = channel
+        self._sources.append(source)
+        return source.deliver
+
+    def _drop_sources(self) -> None:
+        """Of a connection that goes on, or of one that has ended."""
+        self._end_probe()
+        for source in self._sources:
+            source.close()
+        self._sources.clear()
+        if self._ack_timer is not None and self._ack_timer.active():
+            self._ack_timer.cancel()
+        self._ack_timer = None
+
+    def _end_probe(self) -> None:
+        probe, self._probe = self._probe, None
+        if probe is not None:
+            probe.stop()
+
+    def _lose(self, lost: ConnectionFailed) -> None:
+        """An attempt failed or the connection ended."""
+        self.counters.failures = self._lifeline.failures
+        self._lost = lost
+        self._attachment.lost()
+        self._drop_sources()
+        self._settle()
+        self._report(lost)
+
+    # -- what the attachment decides -----------------------------------------------------------------------------------
+
+    def _take_steps(self, steps: list[Step]) -> None:
+        """Carries out what the attachment wants, and tells what has become of it."""
+        connection = self._lifeline.connection
+        for step in steps:
+            if step is Step.SEND:
+                self._beacon.send(beat=self._attachment.ready)
+            elif step is Step.FORGET:
+                self.intake.forget_unlocated()
+            elif connection is None:
+                continue
+            elif step is Step.BIND:
+                self._perform(connection, self._bind(connection))
+            elif step is Step.START_OVER:
+                self._perform(connection, self._start_over(connection))
+            elif step is Step.ABANDON:
+                connection.abort(self.trouble or ConnectionFailed("the log shows nothing"))
+        self._settle()
+
+    def _perform(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        """Its end, if it fails, is that of the connection."""
+
+        async def run() -> None:
+            try:
+                await work
+            except ConnectionFailed as problem:
+                connection.abort(problem)
+            except Exception:  # a fault of ours must not end the feed for good
+                _log.failure("The feed's connection is given up because of an unexpected error")
+                connection.abort(ConnectionFailed("an unexpected error, logged above"))
+
+        Deferred.fromCoroutine(run())
+
+    def _meet(self, marker: Marker, _offset: int) -> None:
+        """The reader met a marker, of whatever process."""
+        if marker.process == self._nonce:
+            self._take_steps(self._attachment.met(marker.number, self._reactor.seconds()))
+
+    def _find(self, number: int, offset: int) -> None:
+        """The probe met an own marker."""
+        self._take_steps(self._attachment.probed(number, offset))
+
+    def _tick(self) -> None:
+        self.intake.tick()
+        seen = Seen(self.intake.log.last, self.intake.counters.logged, self.intake.unlocated_since)
+        self._take_steps(self._attachment.tick(seen, self._reactor.seconds()))
+        trouble = self.trouble
+        if trouble is not None and self._lifeline.state is State.CONNECTED:
+            self._report(trouble)
+
+    def _settle(self) -> None:
+        """Tells when `ready` has changed."""
+        ready = self._attachment.ready and self._lifeline.state in (State.CONNECTING, State.CONNECTED)
+        if ready is self._ready:
+            return
+        self._ready = ready
+        if ready:
+            self._become_ready()
+        for callback in list(self._watchers):
+            try:
+                callback(ready)
+            except Exception:  # a watcher's fault is not the feed's
+                _log.failure("A watcher of the feed failed")
+
+    def _become_ready(self) -> None:
         self._backoff.reset()
-        self.trouble = None
-        self.counters.connections += 1
-        if self.counters.connections > 1:
-            self.intake.restart()
+        self._lost = None
+        if self._attached_anew:
+            self._attached_anew = False
+            self.counters.connections += 1
+            if self.counters.connections > 1 and self.intake.counters.start_overs == self._start_overs:
+                self.intake.reconnected()
         if not self._quiet:
-            _log.info("Feed ready: {broker}, queue {queue}", broker=self.settings.url.safe, queue=queue)
-        self._enter(State.READY)
+            _log.info("Feed ready: {broker}, queue {queue}", broker=self.settings.url.safe, queue=self._queue)
+        self._quiet, self._reported = False, ""
 
-    def _report_loss(self, lost: ConnectionFailed) -> None:
-        """A loss that repeats is said once a minute, and then its end neither."""
-        self.trouble = lost
-        kept = self._noise.admit(f"lost {lost.cause}", self._reactor.seconds())
-        self._quiet = kept is None
+    def _report(self, trouble: ConnectionFailed) -> None:
+        """What repeats is said once a minute, and then its end neither."""
+        kept = self._noise.admit(f"lost {trouble.cause}", self._reactor.seconds())
+        if trouble.cause != self._reported:
+            self._quiet, self._reported = kept is None, trouble.cause
         if kept is not None:
             _log.warn(
                 "Feed not ready, trying again: {cause}{remedy}{kept}",
-                cause=lost.cause,
-                remedy=f"; {lost.remedy}" if lost.remedy else "",
+                cause=trouble.cause,
+                remedy=f"; {trouble.remedy}" if trouble.remedy else "",
                 kept=f" ({kept} more times)" if kept else "",
             )
 
-    def _enter(self, state: State) -> None:
-        before, self._state = self._state, state
-        if (before is State.READY) != (state is State.READY):
-            for callback in list(self._watchers):
-                try:
-                    callback(state is State.READY)
-                except Exception:  # a watcher's fault is not the feed's
-                    _log.failure("A watcher of the feed failed")
-
-    async def _wait(self, seconds: float) -> None:
-        """Also over when the service stops."""
-        timer: IDelayedCall | None = None
-        self._pause = Deferred(lambda pause: pause.callback(None))
-        timer = self._reactor.callLater(seconds, self._pause.callback, None)
-        await self._pause
-        self._pause = None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    # -- the hot path --------------------------------------------------------------------------------------------------
-
-    def _deliver(self, tag: int, raw: bytes, body: bytes) -> None:
-        """One message, from its properties and body to the sink. Whatever it holds, the feed goes on."""
-        self._tag = tag
-        self._unacked_bytes += len(body)
-        self.intake.take(raw, body)
+    # -- acknowledgements ----------------------------------------------------------------------------------------------
 
     def _end_read(self) -> None:
-        """The end of what one read from the broker brought: one flush, and perhaps one acknowledgement."""
+        """The end of what one read from the broker brought: one flush, and perhaps one acknowledgement a source."""
         self.intake.end_read()
-        waiting = self._tag - self._acked
-        if waiting and self._channel is not None:
-            if waiting >= self.settings.ack_messages or self._unacked_bytes >= self.settings.unacked_bytes:
-                self._acknowledge()
-            elif self._ack_timer is None:
-                self._ack_timer = self._reactor.callLater(self.settings.ack_seconds, self._acknowledge_late)
-
-    def _acknowledge(self) -> None:
-        self._stop_ack_timer()
-        if self._channel is not None and self._tag > self._acked and self._channel.acknowledge(self._tag):
-            self._acked, self._unacked_bytes = self._tag, 0
+        later = False
+        for source in self._sources:
+            later = source.acknowledge(late=False) or later
+        if later and self._ack_timer is None:
+            self._ack_timer = self._reactor.callLater(self.settings.ack_seconds, self._acknowledge_late)
 
     def _acknowledge_late(self) -> None:
+        if self._ack_timer is not None and self._ack_timer.active():
+            self._ack_timer.cancel()
         self._ack_timer = None
-        self._acknowledge()
-
-    def _stop_ack_timer(self) -> None:
-        timer, self._ack_timer = self._ack_timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+        for source in self._sources:
+            source.acknowledge(late=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from livepush.broker import topology
 from livepush.broker.url import BrokerURL
 
-_COUNTS = ("queue_length", "prefetch", "unacked_bytes", "ack_messages", "heartbeat")
+_COUNTS = ("queue_length", "prefetch", "unacked_bytes", "ack_messages", "heartbeat", "log_seconds", "log_segment_bytes")
 _SECONDS = (
     "ack_seconds", "hole_seconds", "open_seconds", "silence_seconds", "retry_least", "retry_most", "ring_seconds",
     "marker_seconds", "beat_seconds",
@@ -35,6 +35,7 @@ class FeedSettings:
         marker_seconds: an own marker is sent again so often until one comes back; so long after its confirm a log that
             does not show it is not bound.
         beat_seconds: a log that is quiet for so long gets a marker, so that positions move on.
+        log_seconds, log_segment_bytes: of a log that is missing and that this user may make; see `topology`.
     """
 
     url: BrokerURL
@@ -53,6 +54,8 @@ class FeedSettings:
     ring_seconds: float = 300.0
     marker_seconds: float = 5.0
     beat_seconds: float = 20.0
+    log_seconds: int = topology.LOG_SECONDS
+    log_segment_bytes: int = topology.LOG_SEGMENT_BYTES
 
     def __post_init__(self) -> None:
         for name in (*_COUNTS, *_SECONDS):
