@@ -8,7 +8,8 @@ the last one came. It ends when its input does.
 
 A page comes back as `livepush.js` does: full jitter within the first of `retry`, doubled with each failure up to the
 second; at once to another port after `goaway`, before it lets go of the old connection; and when nothing has come for
-two heartbeats. Every other page goes to the other daemon when it loses one, the rest wait for their own.
+two heartbeats. Every other page goes to the other daemon when it loses one, the rest wait for their own. SIGUSR1 cuts
+all connections.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -187,6 +189,12 @@ class Visitor:
                 visit.end()
                 self.lost(visit, 0, "silent too long")
 
+    def cut(self) -> None:
+        """Its network goes: no goodbye."""
+        for visit in list(self._visits):
+            visit.end()
+            self.lost(visit, 0, "cut")
+
     def _move(self, visit: Visit) -> None:
         """A second connection, beside one that will go."""
         if visit in self._visits and len(self._visits) == 1:
@@ -217,6 +225,11 @@ def main(folder: Path, ports: Sequence[int]) -> None:
         online = sum(visitor.online for visitor in visitors)
         os.write(1, json.dumps({"online": online, "given": journal.given, "last": journal.last}).encode() + b"\n")
 
+    def cut() -> None:
+        for visitor in visitors:
+            visitor.cut()
+
+    signal.signal(signal.SIGUSR1, lambda *_: loop.callFromThread(cut))
     for place, visitor in enumerate(visitors):
         loop.callLater(place * 0.01, visitor.connect)
     loop.callWhenRunning(StandardIO, Ending())

@@ -22,14 +22,17 @@ def main(name: str, rate: float, over: Path) -> None:
     for number in itertools.count():
         child = os.fork()
         if child == 0:
-            work(name, rate, number * TASKS, over)
+            try:
+                work(name, rate, number * TASKS, over)
+            finally:
+                os._exit(0)
         os.waitpid(child, 0)
         if over.exists():
             return
 
 
 def work(name: str, rate: float, first: int, over: Path) -> None:
-    """What a child does; it doesn't return."""
+    """What a child does."""
     from livepush.django.outlet import outlet
 
     from .events import say
@@ -43,7 +46,6 @@ def work(name: str, rate: float, first: int, over: Path) -> None:
         pace.wait(1 / rate)
     outlet.publisher().flush(FLUSH_SECONDS)  # type: ignore[attr-defined] # it is a Publisher
     mine.finish()
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,202 @@
+"""What can break, each thing for real.
+
+A fault is two functions of the world and a time between them. `resyncs` says whether being told to reload is a right
+answer to it; after every other one each page must have been given everything, out of the queue or out of the past.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.servers.proxy import Mode
+from tests.soak.world import DAEMONS, World
+
+BURST = 2500
+"""More than a daemon's queue is given ahead of its acknowledgements."""
+
+DECLARED_SECONDS = 1.5
+"""RabbitMQ 3.10: a stream that is deleted within a second of being declared never comes up again under its name."""
+
+Act = Callable[[World, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way to break.
+
+    Attributes:
+        name: in the table and on the command line.
+        seconds: between `break_` and `heal`, multiplied by 0.5 to 1.5.
+        break_, heal: do it and undo it; they are given a number that chooses among several targets.
+        resyncs: see the module.
+        cluster: it needs one, and only it does.
+        postgresql: it needs a database server.
+    """
+
+    name: str
+    seconds: float
+    break_: Act
+    heal: Act
+    resyncs: bool = False
+    cluster: bool = False
+    postgresql: bool = False
+
+
+def _nothing(world: World, pick: int) -> None:
+    """It heals by itself."""
+
+
+def _kill_broker(world: World, pick: int) -> None:
+    world.broker.node.kill()
+
+
+def _start_broker(world: World, pick: int) -> None:
+    world.broker.start()
+
+
+def _freeze_broker(world: World, pick: int) -> None:
+    world.broker.freeze()
+
+
+def _thaw_broker(world: World, pick: int) -> None:
+    world.broker.thaw()
+
+
+def _link(mode: Mode) -> Act:
+    def act(world: World, pick: int) -> None:
+        names = sorted(world.proxies)
+        chosen = names if pick % 4 == 3 else [names[pick % 4 % len(names)]]
+        for name in chosen:
+            world.proxies[name].set(mode)
+
+    return act
+
+
+def _pass_links(world: World, pick: int) -> None:
+    for proxy in world.proxies.values():
+        proxy.set(Mode.PASS)
+
+
+def _daemon(pick: int) -> str:
+    return DAEMONS[pick % len(DAEMONS)]
+
+
+def _kill_daemon(world: World, pick: int) -> None:
+    world.processes.kill(_daemon(pick))
+
+
+def _end_daemon(world: World, pick: int) -> None:
+    world.processes.end(_daemon(pick), 30)
+
+
+def _start_daemon(world: World, pick: int) -> None:
+    world.start_daemon(_daemon(pick))
+
+
+def _freeze_daemon(world: World, pick: int) -> None:
+    world.processes.signal(_daemon(pick), signal.SIGSTOP)
+
+
+def _thaw_daemon(world: World, pick: int) -> None:
+    world.processes.signal(_daemon(pick), signal.SIGCONT)
+
+
+def _cut_pages(world: World, pick: int) -> None:
+    world.processes.signal("pages", signal.SIGUSR1)
+
+
+def _kill_worker(world: World, pick: int) -> None:
+    world.kill_a_worker(pick)
+
+
+def _kill_relay(world: World, pick: int) -> None:
+    world.processes.kill("relay")
+
+
+def _start_relay(world: World, pick: int) -> None:
+    world.start_relay()
+
+
+def _overflow(world: World, pick: int) -> None:
+    world.broker.narrow(10)
+    _freeze_daemon(world, pick)
+    world.burst(BURST)
+
+
+def _widen(world: World, pick: int) -> None:
+    _thaw_daemon(world, pick)
+    world.broker.narrow(None)
+
+
+def _alarm(world: World, pick: int) -> None:
+    world.broker.alarm(memory=True)
+
+
+def _calm(world: World, pick: int) -> None:
+    world.broker.alarm(memory=False)
+
+
+def _remake_log(world: World, pick: int) -> None:
+    world.broker.delete_log()
+    world.broker.declare()
+    threading.Event().wait(DECLARED_SECONDS)
+
+
+def _lose_log(world: World, pick: int) -> None:
+    _kill_daemon(world, pick)
+    _remake_log(world, pick)
+
+
+def _kill_database(world: World, pick: int) -> None:
+    assert world.database is not None
+    world.database.kill()
+
+
+def _start_database(world: World, pick: int) -> None:
+    assert world.database is not None
+    world.database.start()
+
+
+def _kill_leader(world: World, pick: int) -> None:
+    """The node goes, and what led to it leads to another one, as behind a balancer."""
+    leader = world.broker.leader()
+    leader.kill()
+    living = [node for node in world.broker.nodes if node.running]
+    for place, proxy in enumerate(world.proxies.values()):
+        if proxy.target == leader.port:
+            proxy.target = living[place % len(living)].port
+
+
+FAULTS = {
+    fault.name: fault
+    for fault in (
+        Fault("broker-kill", 1.0, _kill_broker, _start_broker),
+        Fault("broker-stop", 5.0, _freeze_broker, _thaw_broker),
+        Fault("link-cut", 2.0, _link(Mode.CUT), _pass_links),
+        Fault("link-blackhole", 10.0, _link(Mode.BLACKHOLE), _pass_links),
+        Fault("link-slow", 5.0, _link(Mode.SLOW), _pass_links),
+        Fault("daemon-kill", 2.0, _kill_daemon, _start_daemon),
+        Fault("daemon-term", 2.0, _end_daemon, _start_daemon),
+        Fault("daemon-stop", 6.0, _freeze_daemon, _thaw_daemon),
+        Fault("pages-cut", 0.5, _cut_pages, _nothing),
+        Fault("worker-kill", 0.5, _kill_worker, _nothing),
+        Fault("relay-kill", 1.0, _kill_relay, _start_relay),
+        Fault("overflow", 0.5, _overflow, _widen),
+        Fault("memory-alarm", 4.0, _alarm, _calm),
+        Fault("log-remade", 0.5, _remake_log, _nothing, resyncs=True),
+        Fault("log-lost", 0.5, _lose_log, _start_daemon, resyncs=True),
+        Fault("database-kill", 2.0, _kill_database, _start_database, postgresql=True),
+        Fault("leader-kill", 3.0, _kill_leader, _start_broker, cluster=True),
+    )
+}
+"""All of them, by name."""
+
+
+def possible(cluster: bool, postgresql: bool) -> list[str]:
+    """Those that this world can have. In a cluster the leader's end is the point; a lone node is not to be killed."""
+    if cluster:
+        return ["leader-kill", "link-cut", "daemon-kill"]
+    return [fault.name for fault in FAULTS.values() if not fault.cluster and (postgresql or not fault.postgresql)]
