@@ -201,9 +201,11 @@ def read_properties(raw: bytes) -> Properties:
 def _read_quickly(raw: bytes) -> Properties | None:
     """None: it holds something that pika should read."""
     (flags,) = _short(raw, 0)
+    if flags == _OWN_FLAGS and (own := _read_own(raw)) is not None:
+        return own
+    at = 2
     if flags & 0x0003:
         return None
-    at = 2
     kind: str | bytes | None = None
     app_id: str | bytes | None = None
     message_id: str | bytes | None = None
@@ -242,6 +244,47 @@ def _read_quickly(raw: bytes) -> Properties | None:
     if flags & 0x0004:  # cluster_id
         at += 1 + raw[at]
     return Properties(kind, app_id, message_id, headers) if at == len(raw) else None
+
+
+_OWN_FLAGS = 0xB0A8  # content_type, headers, delivery_mode, message_id, type, app_id
+_OWN = struct.Struct(">3sq4sq5sq9sq")
+_OFFSET = struct.Struct(">17sq")
+_OWN_NAMES = b"\x01vl", b"\x02tsl", b"\x03lowl", b"\x07sendingl"
+_OFFSET_NAME = b"\x0fx-stream-offsetl"
+
+
+def _read_own(raw: bytes) -> Properties | None:
+    """The properties of a numbered message as the publisher writes them, at a third of the general way's cost.
+
+    None: they are others. A broker that delivers a record of the log puts its offset before the headers or behind them.
+    """
+    at = 3 + raw[2]
+    (size,) = _long(raw, at)
+    at += 4
+    end = at + size
+    offset = None
+    if size == _OWN.size + _OFFSET.size:
+        name, offset = _OFFSET.unpack_from(raw, at)
+        if name == _OFFSET_NAME:
+            at += _OFFSET.size
+        else:
+            name, offset = _OFFSET.unpack_from(raw, at + _OWN.size)
+            if name != _OFFSET_NAME:
+                return None
+    elif size != _OWN.size:
+        return None
+    v_name, v, ts_name, ts, low_name, low, sending_name, sending = _OWN.unpack_from(raw, at)
+    if (v_name, ts_name, low_name, sending_name) != _OWN_NAMES:
+        return None
+    number = end + 2  # behind delivery_mode and a length
+    kind = number + raw[number - 1] + 1
+    app = kind + raw[kind - 1] + 1
+    if app + raw[app - 1] != len(raw):
+        return None
+    headers = {"v": v, "ts": ts, "low": low, "sending": sending}
+    if offset is not None:
+        headers["x-stream-offset"] = offset
+    return Properties(raw[kind : app - 1].decode(), raw[app:].decode(), raw[number : kind - 1].decode(), headers)
 
 
 _INTEGERS = {

@@ -292,8 +292,8 @@ def read_stamp(app_id: str | None, message_id: str | None, headers: Mapping[str,
     if (
         not _PUBLISHER.fullmatch(app_id)
         or not _NUMBER.fullmatch(message_id)
-        or not _is_int(low)
-        or not _is_int(sending)
+        or (type(low) is not int and not _is_int(low))
+        or (type(sending) is not int and not _is_int(sending))
     ):
         return None
     number = int(message_id)
@@ -314,15 +314,20 @@ def _read_body(kind: Kind, raw: bytes) -> Content:
     data, views = _object(body["data"]), body.get("views") or {}
     only, skip, key, version = body.get("only"), body.get("skip"), body.get("key"), body.get("version")
     return Event(
-        check_channel(body["channel"]),
-        check_type(body["type"]),
+        _channel(body["channel"]),
+        _type(body["type"]),
         data,
-        {_text(name): None if view is None else _object(view) for name, view in views.items()},
+        {_text(name): None if view is None else _object(view) for name, view in views.items()} if views else {},
         None if only is None else Only(frozenset(map(_text, only["audiences"])), frozenset(map(_text, only["users"]))),
         None if skip is None else Skip(_optional_text(skip["user"]), _optional_text(skip["tab"])),
         _optional_text(key),
         None if version is None else _integer(version),
     )
+
+
+# Few names come again and again. What is no name is an error, and what is no text can't be looked up: neither is kept.
+_channel = lru_cache(maxsize=4096)(check_channel)
+_type = lru_cache(maxsize=1024)(check_type)
 
 
 def _object(value: Any) -> Json:

@@ -190,7 +190,7 @@ class Intake:
             properties = read_properties(raw)
             kind, app_id, message_id, headers = properties
             offset = None if headers is None else headers.get(OFFSET)
-            if headers is None or type(offset) is not int or offset < 0:
+            if headers is None or not isinstance(offset, int) or offset < 0:
                 raise Malformed("a record of the log without an offset")
             if kind == Kind.MARKER:
                 self._take_marker(properties, body, offset)

@@ -113,8 +113,8 @@ class LogIndex:
         self._reached = Mark()
 
     def _find_reached(self) -> Mark:
-        end = len(self._offsets)
-        if self._held:
-            # Held in the order in which they were read: the first is the lowest.
-            end = bisect_left(self._offsets, next(iter(self._held)))
+        if not self._held:
+            return Mark(self.last, f"{self._checks[-1]:08x}") if self.last >= 0 else Mark()
+        # Held in the order in which they were read: the first is the lowest.
+        end = bisect_left(self._offsets, next(iter(self._held)))
         return Mark(self._offsets[end - 1], f"{self._checks[end - 1]:08x}") if end else Mark()
