@@ -21,6 +21,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,10 @@ class PrivatePostgreSQL:
             try:
                 self._connect("postgres").close()
             except psycopg.OperationalError:
+                with suppress(subprocess.TimeoutExpired):
+                    self._server.wait(0.05)
                 if self._server.poll() is not None or time.monotonic() > deadline:
                     raise ClusterFailed(f"postgres does not answer\n{self.log()}") from None
-                time.sleep(0.05)
             else:
                 return
 
