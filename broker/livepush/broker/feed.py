@@ -216,6 +216,7 @@ class Feed(Service):
 
     async def _use(self, connection: Connection) -> None:
         """The log first, from where it was left."""
+        self._start_overs, self._attached_anew = self.intake.counters.start_overs, True
         await open_exchanges(connection, self.settings.url.user)
         await self._read_log(connection)
         connection.established()
@@ -225,7 +226,6 @@ class Feed(Service):
         """Attaches the reader, and a probe where there is an offset to be doubted."""
         last = self.intake.log.last
         at = last if last >= 0 else None
-        self._start_overs, self._attached_anew = self.intake.counters.start_overs, True
         self.intake.forget_unlocated()
         if at is not None:
             self.intake.expect(at)
