@@ -64,10 +64,12 @@ class Outbox:
     # -- the lease -----------------------------------------------------------------------------------------------------
 
     def lease(self) -> LeaseRow:
-        """The lease as it is; the first look makes it, with the outbox's identity."""
-        with self._tables():
-            identity = {"publisher": _new_publisher(), "database": self.database}
-            row, _ = OutboxLease.objects.using(self.alias).get_or_create(pk=1, defaults=identity)
+        """The lease as it is; the first look makes it, with a new identity, under which nothing has a number yet."""
+        identity = {"publisher": _new_publisher(), "database": self.database}
+        with self._tables(), transaction.atomic(using=self.alias):
+            row, made = OutboxLease.objects.using(self.alias).get_or_create(pk=1, defaults=identity)
+            if made:
+                self._messages.exclude(number=None).update(number=None)
         return LeaseRow(*(getattr(row, name) for name in _FIELDS))
 
     def take(self, seen: LeaseRow, holder: str) -> LeaseRow | None:
