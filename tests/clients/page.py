@@ -16,7 +16,8 @@ The rules, each of them one place below:
     resync       counts on every socket; the position goes on from its `at`
     gone         the channel keeps its position;  back  implies a reload
     second       when another socket is welcomed, the older ones are dropped, what that hello did not name is subscribed
-                 with its position, and a channel that it named without one, and that has one now, is reloaded
+                 with its position
+    restart      a channel that was granted before, and that a hello named without a position, is reloaded
 
 Nothing here has a clock, a socket or a bound: a test ends.
 """
@@ -94,6 +95,7 @@ class Page:
         self.happened: list[Happening] = []
         self._highest: dict[tuple[str, str], int] = {}
         self._versions: dict[tuple[str, str], int] = {}
+        self._started: set[str] = set()  # channels that were granted once
         self._known = False  # the declared channels have been told
         self._requests = 0
 
@@ -172,30 +174,29 @@ class Page:
             older.over = True
             self.lines.remove(older)
         for channel, grant in granted.items():
-            had = self.positions.get(channel)
-            late = line.named is not None and line.named.get(channel) is None and had is not None
+            blind = channel in self._started and (line.named or {}).get(channel) is None
             self._grant(line, channel, grant, message)
-            if late and not grant.get("resync"):
-                self.happened.append(Happening("resync", channel, "late"))
+            if blind and not grant.get("resync"):
+                self.happened.append(Happening("resync", channel, "restart"))
         first, self._known = not self._known, True
         named = line.named or {}
         return [
-            self._subscribe(line, each)
-            for each in self.channels
-            if each not in granted and (first or each not in named)
+            self.subscribe(line, each) for each in self.channels if each not in granted and (first or each not in named)
         ]
 
     def _grant(self, line: Line, channel: str, grant: Message, message: Message) -> None:
         if channel not in self.channels:
             self.channels.append(channel)
         line.granted.add(channel)
+        self._started.add(channel)
         self.happened.append(Happening("granted", channel, str(grant.get("audience"))))
         if grant.get("resync"):
             self._resync(channel, str(grant["resync"]), message)
         else:
             self._reach(channel, message)
 
-    def _subscribe(self, line: Line, channel: str) -> Message:
+    def subscribe(self, line: Line, channel: str) -> Message:
+        """The request for a channel, on this socket."""
         self._requests += 1
         line.asked[self._requests] = channel
         request: Message = {"op": "subscribe", "n": self._requests, "channel": channel}

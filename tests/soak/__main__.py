@@ -21,14 +21,13 @@ from pathlib import Path
 from tests.soak.checker import KINDS, Verdict, check
 from tests.soak.faults import FAULTS, possible
 from tests.soak.record import Log, Publication, read_logs, read_publications
-from tests.soak.report import Span, make_rows, render
+from tests.soak.report import Span, make_rows, render, tell
 from tests.soak.schedule import LAST_SECONDS, QUIET_SECONDS, REST_SECONDS, slots
 from tests.soak.world import Plan, SoakFailed, World
 
 BROKEN, FAILED = 1, 2
 SETTLE_SECONDS = 40.0
 CALM_SECONDS = 3.0
-SHOWN = 10
 
 Result = tuple[dict[str, Publication], list[Log], Verdict]
 
@@ -118,10 +117,8 @@ def _judge(soak: Soak, result: Result, world: World) -> int:
         f"slowest answer of a view {world.slowest * 1000:.0f} ms"
     )
     _say(", ".join(f"{kind} {counts[kind]}" for kind in KINDS))
-    for kind in KINDS:
-        for violation in sorted(each for each in verdict.violations if each.kind == kind)[:SHOWN]:
-            at = violation.t - soak.begun
-            _say(f"{kind}: {at:.2f} s, {violation.tab}, {violation.channel}: {violation.what}")
+    for line in tell(verdict, soak.begun):
+        _say(line)
     return BROKEN if verdict.violations else 0
 
 

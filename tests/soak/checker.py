@@ -33,8 +33,8 @@ from typing import NamedTuple
 from tests.soak.record import Line, Log, Publication
 
 KINDS = ("lost", "duplicate", "reordered", "forbidden", "invented", "stale", "needless")
-BY_THE_PAGE = ("late", "back")
-"""Reloads that follow from the page's own rules and from grants, never from a loss."""
+FROM_A_GRANT = "back"
+"""Why a page reloads that was granted a channel again; that is never about a loss."""
 
 MAY_ALWAYS: Callable[[float], bool] = lambda _: True  # noqa: E731 - a value, given in place of another
 
@@ -49,13 +49,15 @@ class Violation(NamedTuple):
         t: when: the missing event's begin, or when the client was told.
         tab: which client.
         channel: where.
-        what: a sentence with the events' names and ids.
+        name: of the event; why, of a resync.
+        what: a sentence.
     """
 
     kind: str
     t: float
     tab: str
     channel: str
+    name: str
     what: str
 
 
@@ -160,7 +162,7 @@ class _Judge:
     def _resync(self, place: int, line: Line) -> None:
         self.verdict.resyncs += 1
         self.reloads[line.channel].append((place, line.t))
-        if line.why not in BY_THE_PAGE and not self.may_resync(line.t):
+        if line.why != FROM_A_GRANT and not self.may_resync(line.t):
             self._say("needless", line, f"a resync ({line.why}) when nothing was lost")
 
     def _told(self, place: int, line: Line) -> None:
@@ -233,7 +235,9 @@ class _Judge:
             "nothing later came" if then is None else f"{then.name} ({then.id}) came at {then.t:.3f} without a resync"
         )
         what = f"{event.name} ({'-'.join(map(str, number)) if number else 'no number'}, {event.outcome}): {behind}"
-        self.verdict.violations.append(Violation("lost", event.t, self.client.tab, event.channel, what))
+        self.verdict.violations.append(Violation("lost", event.t, self.client.tab, event.channel, event.name, what))
 
     def _say(self, kind: str, line: Line, what: str) -> None:
-        self.verdict.violations.append(Violation(kind, line.t, self.client.tab, line.channel, what))
+        self.verdict.violations.append(
+            Violation(kind, line.t, self.client.tab, line.channel, line.name or line.why, what)
+        )

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.soak.checker import Verdict
+from tests.soak.checker import KINDS, Verdict, Violation
 from tests.soak.record import Log, Publication
 
 COLUMNS = (
@@ -97,10 +97,11 @@ def _count(rows: Sequence[Row], begins: Sequence[float], log: Log) -> None:
             if heard:
                 row.silence = max(row.silence, line.t - heard[-1])
             heard.append(line.t)
-    for row in rows:
+    for row, end in zip(rows, [*begins[1:], float("inf")], strict=True):
         place = bisect_right(heard, row.span.healed)
-        if row.span.healed and place < len(heard):
-            row.after = max(row.after, heard[place] - row.span.healed)
+        if row.span.healed and heard:
+            again = heard[place] if place < len(heard) else end
+            row.after = max(row.after, min(again, end) - row.span.healed)
 
 
 def render(rows: Sequence[Row], begun: float) -> str:
@@ -124,3 +125,19 @@ def render(rows: Sequence[Row], begun: float) -> str:
         )
         for line in lines
     )
+
+
+def tell(verdict: Verdict, begun: float, most: int = 10) -> list[str]:
+    """A line for each event that something is wrong with, a kind's first `most`; pages are counted, one is named."""
+    lines = []
+    for kind in KINDS:
+        found: dict[tuple[str, str], list[Violation]] = {}
+        for violation in sorted(each for each in verdict.violations if each.kind == kind):
+            found.setdefault((violation.channel, violation.name), []).append(violation)
+        for (channel, _), group in list(found.items())[:most]:
+            first = group[0]
+            others = f" and {len(group) - 1} other pages" if len(group) > 1 else ""
+            lines.append(f"{kind}: {first.t - begun:.2f} s, {channel}, {first.tab}{others}: {first.what}")
+        if len(found) > most:
+            lines.append(f"{kind}: and {len(found) - most} more events")
+    return lines

@@ -33,7 +33,7 @@ def main(name: str, rate: float, over: Path) -> None:
 
 def work(name: str, rate: float, first: int, over: Path) -> None:
     """What a child does."""
-    from livepush.django.outlet import outlet
+    from livepush.django import flush
 
     from .events import say
     from .journal import journal
@@ -44,7 +44,7 @@ def work(name: str, rate: float, first: int, over: Path) -> None:
         if over.exists():
             break
         pace.wait(1 / rate)
-    outlet.publisher().flush(FLUSH_SECONDS)  # type: ignore[attr-defined] # it is a Publisher
+    flush(FLUSH_SECONDS)
     mine.finish()
 
 

@@ -1,0 +1,48 @@
+"""A short soak: real servers, real processes, real faults, and nothing lost in silence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST_SECONDS = 300.0
+
+
+class SoakTests(SynchronousTestCase):
+    """`python -m tests.soak`, as `make soak` runs it."""
+
+    def run_soak(self, *words: str) -> tuple[int, str]:
+        """Its exit status and what it printed; ended with all that it started if it takes too long."""
+        environ = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.soak", *words],
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            printed, _ = process.communicate(timeout=LONGEST_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGTERM)
+            printed, _ = process.communicate()
+        return process.returncode, printed
+
+    def test_soak(self) -> None:
+        """The broker and a daemon are killed, connections are cut: every page was given all that it may know."""
+        faults = "daemon-kill,broker-kill,pages-cut"
+        status, printed = self.run_soak("--seconds", "30", "--seed", "1", "--faults", faults)
+        self.assertEqual(status, 0, printed)
+        for name in (
+            *faults.split(","),
+            "lost 0, duplicate 0, reordered 0, forbidden 0, invented 0, stale 0, needless 0",
+        ):
+            self.assertIn(name, printed)
