@@ -41,6 +41,9 @@ class Recorder:
             ticket.id = f"recorder-{len(self.tickets)}"
         return ticket
 
+    def flush(self, timeout: float, /) -> int:
+        return sum(not ticket.done() for ticket in self.tickets)
+
     def close(self, timeout: float, /) -> int:
         self.closed += 1
         return 0

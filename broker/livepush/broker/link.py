@@ -87,7 +87,7 @@ class Link:
     ) -> None:
         self.state = State.WAITING
         self.connections = 0
-        self._url, self._exchange, self._log = url, exchange, log
+        self._url, self._exchange, self._log_queue = url, exchange, log
         self._backlog, self._lock, self._conclude = backlog, lock, conclude
         self._loop: Any = None  # an IOLoop while there is one, which only `_empty` runs
         self._ending = threading.Event()
@@ -223,7 +223,7 @@ class Link:
         age = time.monotonic() - self._attempted
         delay = 0.0 if was_connected and age >= self._attempts.least else self._attempts.next()
         self._complaints.say(
-            "broker", "livepush: no broker at %s: %s; %d messages wait", self._url.safe, why, self._waiting()
+            "broker", "livepush: no broker at %s: %s; %d messages wait", self._url.safe, why, len(self._backlog)
         )
         self._loop.call_later(delay, self._connect)
 
@@ -261,13 +261,13 @@ class Link:
     def _on_channel(self, channel: Channel) -> None:
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_returned)
-        channel.queue_declare(self._log, passive=True, callback=lambda _: self._on_log(channel))
+        channel.queue_declare(self._log_queue, passive=True, callback=lambda _: self._on_log(channel))
 
     def _on_log(self, channel: Channel) -> None:
         if channel is not self._channel or self.state is not State.ASKING:
             return
         if self._complaints.settled("log"):
-            _log.info("livepush: the log %r at %s is there", self._log, self._url.safe)
+            _log.info("livepush: the log %r at %s is there", self._log_queue, self._url.safe)
         self.state = State.OPENING
         channel.confirm_delivery(lambda frame: self._on_answer(channel, frame), lambda _: self._on_confirming(channel))
 
@@ -322,13 +322,10 @@ class Link:
             self._stop_sending()  # with the connection, whose own callback follows
             return
         code, text = why.reply_code, f"{why.reply_code} {why.reply_text}"
-        if self.state is State.ASKING:
-            self._complain_of("log", text)
-            self._open_after(TOPOLOGY_SECONDS)
-            return
-        if code == 404 or (code == 403 and "access to exchange" in why.reply_text):
+        asked = self.state is State.ASKING
+        if asked or code == 404 or (code == 403 and "access to exchange" in why.reply_text):
             self._stop_sending()
-            self._complain_of("exchange", text)
+            self._complain_of("log" if asked else "exchange", text)
             self._open_after(TOPOLOGY_SECONDS)
             return
         if code not in _MESSAGE_AT_FAULT:
@@ -390,18 +387,14 @@ class Link:
             self._backlog.lost()
         self._conclude()
 
-    def _waiting(self) -> int:
-        with self._lock:
-            return len(self._backlog)
-
     def _complain_of(self, what: str, text: str) -> None:
         self._complaints.say(
             what,
             "livepush: can't publish to %s %r at %s: %s; %d messages wait. `manage.py livepush topology` makes it and "
             "says which rights Django's user needs",
             what,
-            self._log if what == "log" else self._exchange,
+            self._log_queue if what == "log" else self._exchange,
             self._url.safe,
             text,
-            self._waiting(),
+            len(self._backlog),
         )

@@ -5,7 +5,8 @@ backlog`) and returns a `Ticket`; one daemon thread (`livepush.broker.link`) doe
 view never waits, and heartbeats are answered whatever the process does.
 
     fork        the child starts anew: fresh id, own thread, empty backlog. What the parent had accepted is sent by the
-                parent; a ticket from before the fork never ends in the child.
+                parent; a ticket from before the fork never ends in the child. uWSGI forks without telling Python, so
+                the process is looked at with each message, too (60 ns).
     thread      one that has died, or could not be started, is replaced when the next message comes, and when somebody
                 waits: what it has not got confirmed is sent by the new one.
     exit        what is left is flushed for `flush_seconds` when the interpreter ends, also by `sys.exit` and after an
@@ -125,9 +126,17 @@ class Publisher:
         self._start_anew()
         _publishers.add(self)
 
+    def _disown(self) -> None:
+        """For a forked child: all that there was is the parent's."""
+        link = self._link
+        self._start_anew()
+        if link is not None:
+            link.disown()
+
     def _start_anew(self) -> None:
         """Also in a forked child: the lock may be held by a thread that does not exist here."""
         settings = self.settings
+        self._process = os.getpid()
         bounds = Bounds(messages=settings.messages, bytes=settings.bytes, live_seconds=settings.live_seconds)
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
@@ -166,6 +175,8 @@ class Publisher:
         (`PublisherClosed`).
         """
         ticket, error = Ticket(), None
+        if self._process != os.getpid():
+            self._disown()
         with self._lock:
             self._published += 1
             earlier = self._backlog.waiting(draft) if draft.kind is Kind.CONTROL else None
@@ -195,6 +206,8 @@ class Publisher:
         Returns:
             How many messages are left.
         """
+        if self._process != os.getpid():
+            self._disown()
         with self._idle:
             self._replace_dead_link()
             if self._link is not None and not self._link.current:
@@ -213,6 +226,8 @@ class Publisher:
             How many messages were left.
         """
         deadline = time.monotonic() + timeout
+        if self._process != os.getpid():
+            self._disown()
         with self._lock:
             self._closed = True
         self.flush(timeout)
@@ -299,10 +314,7 @@ _publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for publisher in list(_publishers):
-        link = publisher._link
-        publisher._start_anew()
-        if link is not None:
-            link.disown()
+        publisher._disown()
 
 
 def _at_exit() -> None:

@@ -18,6 +18,7 @@ from livepush.broker.errors import BadName
 from livepush.broker.names import WORD, ChannelPattern
 from livepush.django import conf
 from livepush.django.channels import Audience, Channel, Registry, declared, is_guarded, pattern_of
+from livepush.django.server import uwsgi_fault
 
 TAG = "livepush"
 RESERVED_AUDIENCE = "self"
@@ -34,6 +35,7 @@ def register() -> None:
     """Registers them with Django; the commands and the daemon run them at start."""
     checks.register(check_declarations, TAG)
     checks.register(check_settings, TAG)
+    checks.register(check_server, TAG)
 
 
 def check_declarations(registry: Registry = declared, **_: Any) -> list[checks.CheckMessage]:
@@ -63,6 +65,12 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
         hint = f"Remove it or correct its name; there are: {', '.join(conf.names())}."
         found.append(checks.Warning(f"{name} is no setting of livepush and does nothing.", hint=hint, id=f"{TAG}.W001"))
     return found
+
+
+def check_server(uwsgi: object = None, **_: Any) -> list[checks.CheckMessage]:
+    """Finds a server in which nothing can be published."""
+    fault = uwsgi_fault(uwsgi)
+    return [] if fault is None else [checks.Warning(fault.what, hint=fault.remedy, id=f"{TAG}.W003")]
 
 
 def _pattern(declaration: type[Channel]) -> Messages:

@@ -70,6 +70,12 @@ def _seconds(value: Any) -> Any:
     return value
 
 
+def _patience(value: Any) -> Any:
+    if type(value) not in (int, float) or not 0 <= value <= 3600:
+        raise ValueError("must be a number of seconds from 0 to 3600")
+    return value
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be True or False")
@@ -172,6 +178,7 @@ class Conf:
     log_segment_bytes: int = _setting(5_000_000, _integer(10_000, 500_000_000))
     backlog_messages: int = _setting(10_000, _integer(1, 10_000_000))
     backlog_bytes: int = _setting(16 * _MIB, _integer(_MIB, 2**40))
+    flush_seconds: float = _setting(5, _patience)
     status_token: str | None = _setting(None, _token, secret=True)
     embedded_password: str = field(default="", repr=False)
 

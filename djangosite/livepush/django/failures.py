@@ -17,9 +17,13 @@ class Failures:
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._log, self._clock = log, clock
-        self._lock = threading.Lock()
+        self.renew_lock()
         self._counts: Counter[str] = Counter()
         self._quiet: dict[str, tuple[float, int]] = {}
+
+    def renew_lock(self) -> None:
+        """For a forked child: the lock may have been held by a thread that does not exist here."""
+        self._lock = threading.Lock()
 
     @property
     def counts(self) -> dict[str, int]:

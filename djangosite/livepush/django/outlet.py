@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -10,9 +11,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from livepush.django.conf import conf
+from livepush.django.server import uwsgi_fault
 
 if TYPE_CHECKING:
     from livepush.broker.publisher import Draft, Publisher
+
+_log = logging.getLogger("livepush")
 
 
 class SupportsTicket(Protocol):
@@ -30,19 +34,40 @@ class SupportsPublish(Protocol):
     def close(self, timeout: float, /) -> int: ...
 
 
+class SupportsFlush(SupportsPublish, Protocol):
+    """What a process needs of a publisher, which ends with it."""
+
+    def flush(self, timeout: float, /) -> int: ...
+
+
 class Outlet:
     """Makes a publisher at the first use and keeps it; any thread may ask."""
 
-    def __init__(self, make: Callable[[], SupportsPublish]) -> None:
+    def __init__(self, make: Callable[[], SupportsFlush]) -> None:
         self._make = make
-        self._publisher: SupportsPublish | None = None
+        self._publisher: SupportsFlush | None = None
         self.renew_lock()
 
     def renew_lock(self) -> None:
         """For a forked child: the lock may have been held by a thread that does not exist here."""
         self._lock = threading.Lock()
 
-    def publisher(self) -> SupportsPublish:
+    def flush(self, timeout: float = 5) -> int:
+        """Waits until the broker has answered for everything that this process has published.
+
+        For processes that end without Python's own exit, by `os._exit` or a signal: what they have not flushed may be
+        lost. It blocks: never call it in a view or a coroutine.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            How many messages are left.
+        """
+        publisher = self._publisher
+        return 0 if publisher is None else publisher.flush(timeout)
+
+    def publisher(self) -> SupportsFlush:
         """The publisher.
 
         Raises:
@@ -57,7 +82,7 @@ class Outlet:
         return publisher
 
     @contextmanager
-    def replaced(self, publisher: SupportsPublish) -> Iterator[None]:
+    def replaced(self, publisher: SupportsFlush) -> Iterator[None]:
         """Puts another publisher in its place: a recorder, in a site's tests."""
         before, self._publisher = self._publisher, publisher
         try:
@@ -70,11 +95,22 @@ def make_publisher() -> Publisher:
     """A publisher as the settings say. It makes its thread and connection when it has something to send."""
     from livepush.broker.publisher import Publisher, PublisherSettings  # pika is needed from here on only
 
+    fault = uwsgi_fault()
+    if fault is not None:
+        _log.error("livepush: nothing is published by this process: %s %s", fault.what, fault.remedy)
     known = conf()
-    return Publisher(PublisherSettings(url=known.broker(), messages=known.backlog_messages, bytes=known.backlog_bytes))
+    settings = PublisherSettings(
+        url=known.broker(),
+        messages=known.backlog_messages,
+        bytes=known.backlog_bytes,
+        flush_seconds=known.flush_seconds,
+    )
+    return Publisher(settings)
 
 
 outlet = Outlet(make_publisher)
 """This process's."""
+
+flush = outlet.flush
 
 os.register_at_fork(after_in_child=outlet.renew_lock)

@@ -10,6 +10,7 @@ Publication.result   waits for the confirm
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -44,6 +45,8 @@ _default = DjangoJSONEncoder().default
 
 failures = Failures(_log)
 """What this process could not publish."""
+
+os.register_at_fork(after_in_child=failures.renew_lock)
 
 
 class Publication(Waiting):
@@ -199,7 +202,7 @@ class Publishing:
         )
         kind, routing_key = (Kind.LIVE, live_key) if live else (Kind.EVENT, event_key)
         draft = Draft(kind, routing_key(channel, type), encode_event(event, _default), channel)
-        publisher = self._outlet.publisher()
+        publisher: SupportsPublish = self._outlet.publisher()
         if durable:
             publisher = _written(draft, connection, publisher)
         publication = Publication(publisher, draft, type)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.backlog import Backlog, Bounds, Copy, Draft, Settled
-from livepush.broker.envelope import Kind, Resync, decode, headers_of
+from livepush.broker.envelope import Control, Kind, Resync, decode, headers_of
 from livepush.broker.errors import BacklogFull, Expired, PublisherClosed, Refused, Unroutable
 from livepush.broker.names import VOID_KEY, event_key, live_key, resync_key
 
@@ -481,6 +481,110 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual(numbers(copies), [1, 2])
 
 
+class ControlTests(SynchronousTestCase):
+    def control(self, backlog: Backlog[str], ticket: str, user: str | None = None, what: str = "identity") -> str:
+        """As the publisher adds it; the ticket that will tell of it."""
+        draft = Draft.of_control(Control(what, user))
+        earlier = backlog.waiting(draft)
+        if earlier is not None:
+            return earlier
+        backlog.add(draft, ticket, 0.0, TS)
+        return ticket
+
+    def test_as_it_was_drafted(self) -> None:
+        """A control message has a number among the events, a key by its subject and a body of the envelope's."""
+        backlog = make_backlog()
+        add(backlog, "a")
+        self.control(backlog, "b", "5")
+        self.control(backlog, "c", what="outbox")
+        backlog.opened()
+        _, identity, outbox = backlog.copies(TS)
+        self.assertEqual(
+            (identity.kind, identity.key, outbox.key), (Kind.CONTROL, "control.identity", "control.outbox")
+        )
+        assert identity.stamp is not None
+        headers = headers_of(identity.kind, identity.ts, identity.stamp)
+        self.assertEqual(decode("control", "p", "2", headers, identity.body).content, Control("identity", "5"))
+
+    def test_the_bounds_do_not_count_it(self) -> None:
+        """A revocation finds a place in a full backlog, and takes none from an event."""
+        backlog = make_backlog(messages=2, bytes=200)
+        self.control(backlog, "c", "1")
+        for ticket in "ab":
+            add(backlog, ticket)
+        bytes_before = backlog.bytes
+        self.assertEqual(self.control(backlog, "d", "2"), "d")
+        self.assertEqual((len(backlog), backlog.bytes), (4, bytes_before))
+        with self.assertRaises(BacklogFull):
+            add(backlog, "x")
+        backlog.opened()
+        self.assertEqual(numbers(backlog.copies(TS)), [1, 2, 3, 4])
+        backlog.confirmed(0, True)
+        self.assertEqual(outcomes(backlog), dict.fromkeys("abcd", "ok"))
+        self.assertEqual((len(backlog), backlog.bytes), (0, 0))
+        self.assertEqual([copy.kind for copy in backlog.copies(TS)], [Kind.RESYNC])  # for x
+
+    def test_one_that_waits_stands_for_the_next(self) -> None:
+        """Of the same user: its receiver looks after both. Another user's is another message."""
+        backlog = make_backlog()
+        self.assertEqual(self.control(backlog, "a", "5"), "a")
+        self.assertEqual(self.control(backlog, "b", "5"), "a")
+        self.assertEqual(self.control(backlog, "c", "6"), "c")
+        self.assertEqual(self.control(backlog, "d"), "d")
+        self.assertEqual(len(backlog), 3)
+
+    def test_one_that_was_sent_stands_for_itself(self) -> None:
+        """Its receiver may have looked already, so the next gets a number of its own, whatever became of the first."""
+        for end in ("in flight", "lost", "confirmed"):
+            backlog = make_backlog()
+            self.control(backlog, "a", "5")
+            backlog.opened()
+            backlog.copies(TS)
+            if end == "lost":
+                backlog.lost()
+                backlog.opened()
+            elif end == "confirmed":
+                backlog.confirmed(1, False)
+            self.assertEqual(self.control(backlog, "b", "5"), "b")
+            self.assertEqual(self.control(backlog, "c", "5"), "b")
+            self.assertEqual(numbers(backlog.copies(TS)), [1, 2] if end == "lost" else [2])
+            self.assertEqual(self.control(backlog, "d", "5"), "d")
+
+    def test_too_many_subjects_become_everybody(self) -> None:
+        """What waits without a broker is bounded; a message for the outbox is not about users."""
+        backlog = make_backlog(subjects=3)
+        for user in "123456":
+            self.control(backlog, user, user)
+        self.assertEqual(self.control(backlog, "b", "2"), "2")
+        self.assertEqual(self.control(backlog, "x", what="outbox"), "x")
+        backlog.opened()
+        bodies = [copy.body for copy in backlog.copies(TS)]
+        everybody = Draft.of_control(Control("identity")).body
+        self.assertEqual(bodies[3:], [everybody, Draft.of_control(Control("outbox")).body])
+        self.assertEqual(self.control(backlog, "y", "9"), "y")
+
+    def test_a_refused_one_fails(self) -> None:
+        """Its number goes out as a void, which counts no more than it did."""
+        backlog = make_backlog()
+        self.control(backlog, "a", "5")
+        backlog.opened()
+        backlog.copies(TS)
+        self.assertTrue(backlog.refused("403"))
+        self.assertEqual((outcomes(backlog), backlog.bytes), ({"a": "Refused"}, 0))
+        backlog.opened()
+        self.assertEqual([copy.kind for copy in backlog.copies(TS)], [Kind.VOID])
+        backlog.confirmed(1, False)
+        self.assertEqual((len(backlog), backlog.bytes, backlog.low), (0, 0, 2))
+
+    def test_the_end_takes_it_along(self) -> None:
+        """What waited fails, and does not stand for what comes after."""
+        backlog = make_backlog()
+        self.control(backlog, "a", "5")
+        backlog.abandon(PublisherClosed("end"))
+        self.assertEqual(outcomes(backlog), {"a": "PublisherClosed"})
+        self.assertIsNone(backlog.waiting(Draft.of_control(Control("identity", "5"))))
+
+
 class AbandonTests(SynchronousTestCase):
     def test_what_is_left_fails_at_the_end(self) -> None:
         """Waiting or in flight, numbered or live, each once; nothing is sent any more."""
@@ -507,6 +611,8 @@ class AbandonTests(SynchronousTestCase):
 BOUNDS = Bounds(messages=6, bytes=2_000, flight_messages=4, flight_bytes=700, channels=3)
 ACTIONS = (
     "event",
+    "control",
+    "forbidden control",
     "large",
     "forbidden",
     "live",
@@ -547,11 +653,14 @@ class World:
         self.ids: dict[int, str | None] = {}
         self.settled: dict[int, Settled[int]] = {}
         self.full: list[tuple[int, str]] = []  # the number that came next, the channel
-        self.given = 0
+        self.controls: dict[int, bytes] = {}
+        self.sent_ids: set[str | None] = set()
 
     def step(self, action: str, choice: int) -> None:
         if action in ("event", "large", "forbidden", "live", "forbidden live"):
             self.add(action, choice)
+        elif action in ("control", "forbidden control"):
+            self.add_control(action, choice)
         elif action == "open" and self.channel is None:
             self.channel = SimulatedChannel()
             self.backlog.opened()
@@ -584,6 +693,20 @@ class World:
             if not live:
                 self.full.append((number, channel))
 
+    def add_control(self, what: str, choice: int) -> None:
+        user = f"{'forbidden' if 'forbidden' in what else 'user'}{choice % 5}"
+        draft = Draft(Kind.CONTROL, f"control.{user}", f"of {user}".encode())
+        earlier = self.backlog.waiting(draft)
+        if earlier is None:
+            ticket = len(self.tickets)
+            self.tickets[ticket] = what
+            self.ids[ticket] = self.backlog.add(draft, ticket, self.now, TS)
+            self.controls[ticket] = draft.body
+        else:
+            # Nobody may have it yet: what happened just now must be seen by whoever receives it.
+            self.test.assertNotIn(self.ids[earlier], self.sent_ids)
+            self.test.assertEqual(self.controls[earlier], draft.body)
+
     def next_number(self) -> int:
         return self.backlog._next
 
@@ -594,6 +717,8 @@ class World:
             self.channel.under_way.append((self.channel.sent, copy))
             if copy.stamp is None:
                 self.live_sent.append(copy.body)
+            else:
+                self.sent_ids.add(copy.stamp.id)
         if self.channel is not None:
             flight = len(self.channel.under_way) + len(self.channel.unanswered)
             self.test.assertTrue(flight <= (1 if self.backlog.careful else BOUNDS.flight_messages) or choice < 0)
@@ -692,13 +817,14 @@ class World:
                 test.assertIsInstance(error, Refused | Expired)
             else:
                 number = int(str(self.ids[ticket]).partition("-")[2])
-                if what == "forbidden":
+                if what in ("forbidden", "forbidden control"):
                     test.assertIsInstance(error, Refused)
                     test.assertTrue(number in self.spent or by_number[number].kind is Kind.VOID)
                 else:
                     test.assertTrue(error is None or isinstance(error, Unroutable))
                     if error is None:
-                        test.assertEqual(by_number[number].body[: len(str(ticket))], str(ticket).encode())
+                        body = self.controls.get(ticket, str(ticket).encode())
+                        test.assertEqual(by_number[number].body[: len(body)], body)
         self.check_records(by_number)
 
     def check_records(self, by_number: dict[int, Copy]) -> None:
@@ -710,6 +836,8 @@ class World:
                 copy = by_number[number]
                 if copy.key in (resync_key(channel), resync_key(None)) or copy.kind is Kind.VOID:
                     break
+                if copy.kind is Kind.CONTROL:
+                    continue  # on no channel, so the record still stands before whatever follows on its own
                 self.test.assertEqual(copy.kind, Kind.RESYNC)
             else:
                 self.test.fail(f"no record for {channel} from number {next_number}")
@@ -742,7 +870,7 @@ class WorldTests(SynchronousTestCase):
             world.check()
             reached |= {type(one.error).__name__ for one in world.settled.values()}
             reached |= {copy.kind.value for copy in world.log} | ({"full"} if world.full else set())
-        wanted = {"NoneType", "Refused", "Unroutable", "Expired", "event", "void", "resync", "full"}
+        wanted = {"NoneType", "Refused", "Unroutable", "Expired", "event", "control", "void", "resync", "full"}
         self.assertEqual(wanted - reached, set())
 
 

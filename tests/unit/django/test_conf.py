@@ -33,6 +33,9 @@ WRONG: dict[str, list[Any]] = {
     "queue_length": [5],
     "backlog_messages": [0],
     "backlog_bytes": [5],
+    "log_seconds": [59],
+    "log_segment_bytes": [5],
+    "flush_seconds": [-1, "5", True],
     "status_token": ["", "short", "with a space in it, long", "é" * 20, 5],
 }
 

@@ -283,6 +283,9 @@ class InTransactionTests(CommittedCase):
 class Broken:
     """A publisher with a fault."""
 
+    def flush(self, timeout: float, /) -> int:
+        return 0
+
     def publish(self, draft: object, /) -> Any:
         raise RuntimeError("no")
 
