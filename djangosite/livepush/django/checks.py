@@ -18,6 +18,7 @@ from livepush.broker.errors import BadName
 from livepush.broker.names import WORD, ChannelPattern
 from livepush.django import conf
 from livepush.django.channels import Audience, Channel, Registry, declared, is_guarded, pattern_of
+from livepush.django.errors import ForeignIdentity
 from livepush.django.server import uwsgi_fault
 
 TAG = "livepush"
@@ -36,6 +37,7 @@ def register() -> None:
     checks.register(check_declarations, TAG)
     checks.register(check_settings, TAG)
     checks.register(check_server, TAG)
+    checks.register(check_outbox, TAG, checks.Tags.database)
 
 
 def check_declarations(registry: Registry = declared, **_: Any) -> list[checks.CheckMessage]:
@@ -71,6 +73,20 @@ def check_server(uwsgi: object = None, **_: Any) -> list[checks.CheckMessage]:
     """Finds a server in which nothing can be published."""
     fault = uwsgi_fault(uwsgi)
     return [] if fault is None else [checks.Warning(fault.what, hint=fault.remedy, id=f"{TAG}.W003")]
+
+
+def check_outbox(databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
+    """Finds outboxes that are copies of another database's. Django asks where it checks databases, as in `migrate`."""
+    from livepush.django.outbox import Outbox  # models, which this module is imported before
+
+    found: list[checks.CheckMessage] = []
+    for outbox in map(Outbox, databases or ()):
+        bears = outbox.bears()
+        if bears is not None and bears != outbox.database:
+            error = ForeignIdentity(outbox.alias, bears, outbox.database)
+            text = f"The outbox of the database {outbox.alias!r} bears the name of another one, {bears!r}."
+            found.append(checks.Error(text, hint=str(error), id=f"{TAG}.E011"))
+    return found
 
 
 def _pattern(declaration: type[Channel]) -> Messages:

@@ -72,6 +72,14 @@ class Outbox:
                 self._messages.exclude(number=None).update(number=None)
         return LeaseRow(*(getattr(row, name) for name in _FIELDS))
 
+    def bears(self) -> str | None:
+        """The name of the database that the identity was made in; None: there is none yet, or no database."""
+        try:
+            with transaction.atomic(using=self.alias):
+                return OutboxLease.objects.using(self.alias).values_list("database", flat=True).first()
+        except Error:
+            return None
+
     def take(self, seen: LeaseRow, holder: str) -> LeaseRow | None:
         """Takes the lease if it still is as it was seen.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from io import StringIO
 
+from django.core import checks
 from django.core.management import call_command
 from django.db import Error, OperationalError, ProgrammingError
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.envelope import BODY_BYTES
 from livepush.broker.names import CHANNEL_BYTES, event_key
+from livepush.django.checks import check_outbox
 from livepush.django.models import OutboxLease, OutboxMessage
 from livepush.django.outbox import Outbox, _is_missing_table
 from tests.cases import DjangoCase
@@ -58,6 +60,18 @@ class IdentityTests(DjangoCase):
         self.assertEqual((first, first.next, first.holder), (Outbox("default").lease(), 1, ""))
         self.assertEqual(first.database, Outbox("default").database)
         self.assertRegex(first.publisher, r"\Aoutbox-[a-f0-9]{12}\Z")
+
+    def test_checked(self) -> None:
+        """A check of the database finds a copy, and nothing where there is no identity, or no other name."""
+        self.assertEqual(check_outbox(databases=["default", "other"]), [])
+        Outbox("default").lease()
+        self.assertEqual(check_outbox(databases=["default"]), [])
+        OutboxLease.objects.update(database="the original")
+        (found,) = check_outbox(databases=["default", "other"])
+        self.assertEqual((found.id, found.level), ("livepush.E011", checks.ERROR))
+        self.assertIn("--new-identity", str(found.hint))
+        self.assertIn(found, checks.run_checks(databases=["default"]))
+        self.assertEqual(check_outbox(), [])
 
     def test_lost(self) -> None:
         """When somebody has deleted the lease, nothing that had a number keeps it under the new identity."""
