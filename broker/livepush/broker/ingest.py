@@ -239,7 +239,7 @@ class Ingest:
         self.counters.held += 1
         if offset is not None:
             self._log.hold(offset)
-            self._resolve(stamp.publisher, publisher)
+        self._resolve(stamp.publisher, publisher)
         if self._held_messages > self.settings.held_messages or self._held_bytes > self.settings.held_bytes:
             self._give_up_all()
 
