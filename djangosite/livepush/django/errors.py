@@ -87,3 +87,7 @@ class ForeignIdentity(RuntimeError):
 
 class LeaseLost(Exception):
     """Another relay has taken the outbox's lease."""
+
+
+class NumbersWentBack(Exception):
+    """The database knows less of the outbox than this relay has seen: it was restored, or failed over."""

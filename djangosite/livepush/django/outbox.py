@@ -18,7 +18,7 @@ from django.db.models import Exists, F, QuerySet
 from livepush.broker.backlog import Draft
 from livepush.broker.lease import LeaseRow
 from livepush.broker.relay import Row
-from livepush.django.errors import LeaseLost, OutboxMissing
+from livepush.django.errors import LeaseLost, NumbersWentBack, OutboxMissing
 from livepush.django.models import OutboxLease, OutboxMessage
 
 _FIELDS = ("publisher", "database", "next", "generation", "beats", "holder")
@@ -114,7 +114,9 @@ class Outbox:
 
     # -- the relay -----------------------------------------------------------------------------------------------------
 
-    def number(self, generation: int, limit: int, done: Sequence[int] = (), publisher: str = "") -> int:
+    def number(
+        self, generation: int, limit: int, done: Sequence[int] = (), publisher: str = "", known: int = 1
+    ) -> tuple[int, int]:
         """One transaction of the lease's holder: says that it lives, deletes what is confirmed, numbers what waits.
 
         Rows are picked because they have no number, never by their own key: a low key may be committed last.
@@ -122,24 +124,29 @@ class Outbox:
         Args:
             limit: the most rows to number.
             done: numbers that the broker has confirmed under this publisher.
+            known: the outbox's next number, or one below, as this relay has seen it.
 
         Returns:
-            How many rows were numbered.
+            How many rows were numbered, and the next number as far as it is known now.
 
         Raises:
             LeaseLost: another relay holds the lease. Nothing was changed.
+            NumbersWentBack: the next number is below what is known. Nothing was changed.
         """
         with transaction.atomic(using=self.alias):
             if not self._held(generation).update(beats=F("beats") + 1):
                 raise LeaseLost(f"another relay has taken the lease of the outbox in {self.alias!r}")
             self.delete(publisher, done)
             keys = list(self._waiting.order_by("pk").values_list("pk", flat=True)[:limit]) if limit > 0 else []
-            if keys:
-                first = self._held(generation).values_list("next", flat=True).get()
-                numbered = [OutboxMessage(pk=key, number=number) for number, key in enumerate(keys, first)]
-                self._messages.bulk_update(numbered, ["number"], batch_size=256)
-                self._held(generation).update(next=first + len(keys))
-        return len(keys)
+            if not keys:
+                return 0, known
+            first = self._held(generation).values_list("next", flat=True).get()
+            if first < known:
+                raise NumbersWentBack(f"{first} is below {known}")
+            numbered = [OutboxMessage(pk=key, number=number) for number, key in enumerate(keys, first)]
+            self._messages.bulk_update(numbered, ["number"], batch_size=256)
+            self._held(generation).update(next=first + len(keys))
+        return len(keys), first + len(keys)
 
     def load(self, after: int, limit: int) -> list[Row]:
         """Rows with a number above this one, in order."""

@@ -21,10 +21,10 @@ from typing import Protocol
 from django.db import Error
 
 from livepush.broker.errors import Refused
-from livepush.broker.lease import BEAT_SECONDS, Watch
+from livepush.broker.lease import BEAT_SECONDS, LeaseRow, Watch
 from livepush.broker.noise import Noise
 from livepush.broker.relay import Relay, Row
-from livepush.django.errors import ForeignIdentity, LeaseLost
+from livepush.django.errors import ForeignIdentity, LeaseLost, NumbersWentBack
 from livepush.django.outbox import Outbox
 from livepush.django.publication import Publication, failures
 from livepush.django.signals import publication_failed
@@ -74,6 +74,7 @@ class Relaying:
         self._holder, self._clock = holder, clock
         self._watch = Watch()
         self._generation = 0  # of the lease that is held; 0: none is
+        self._known = ("", 1)  # publisher and next number, as far as this relay has seen them
         self._unread = False  # whether rows with a number may be there that are not loaded
         self._stopping = False
         self._noise = Noise()
@@ -125,6 +126,9 @@ class Relaying:
             _log.warning("livepush: another relay has taken the lease of the outbox in %r", self._outbox.alias)
             self._begin("", 0)
             return False
+        except NumbersWentBack:
+            self._begin("", 0)
+            return True
         except Error as error:
             self._complain("database", f"the database {self._outbox.alias!r} fails: {_first_line(error)}; rows wait")
             self._down = True
@@ -142,6 +146,10 @@ class Relaying:
         seen = self._outbox.lease()
         if seen.database != self._outbox.database:
             raise ForeignIdentity(self._outbox.alias, seen.database, self._outbox.database)
+        publisher, known = self._known
+        if seen.publisher == publisher and seen.next < known:
+            self._renew(seen, known)
+            return False
         if not self._watch.may_take(seen, self._clock()):
             self._complain("lease", f"{seen.holder} relays the outbox in {self._outbox.alias!r}; standing by")
             return False
@@ -154,8 +162,22 @@ class Relaying:
             held.publisher,
             held.generation,
         )
+        self._known = (held.publisher, held.next)
         self._begin(held.publisher, held.generation)
         return True
+
+    def _renew(self, seen: LeaseRow, known: int) -> None:
+        """The numbers from here on have been used already, by rows that the database does not know any more."""
+        publisher = self._outbox.new_identity(seen)
+        if publisher is not None:
+            _log.error(
+                "livepush: the outbox in %r went back from number %d to %d, as after a restore or a failover; "
+                "it publishes as %s from now on",
+                self._outbox.alias,
+                known,
+                seen.next,
+                publisher,
+            )
 
     def _begin(self, publisher: str, generation: int) -> None:
         self._generation, self._unread = generation, generation > 0
@@ -169,7 +191,9 @@ class Relaying:
         self._mark_refused()
         with self._lock:
             done, limit = self._relay.take_done(), min(NUMBER, self._relay.room)
-        numbered = self._outbox.number(self._generation, limit, done, self._relay.publisher)
+        publisher, known = self._known
+        numbered, known = self._outbox.number(self._generation, limit, done, publisher, known)
+        self._known = (publisher, known)
         with self._lock:
             self._relay.forget(done)
         if numbered:

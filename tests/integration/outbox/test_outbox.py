@@ -303,6 +303,23 @@ class IdentityContract(OutboxCase):
         second.work()
         self.assertEqual((self.logged(), self.rows()), ([(1, "a"), (2, "b"), (3, "c")], []))
 
+    def test_failover(self) -> None:
+        """A database that forgets its last transactions under a living relay: no number is used for two events."""
+        relay = self.member()
+        for text in "ab":
+            self.publish(text)
+        relay.work()
+        before = self.log[-1].stamp and self.log[-1].stamp.publisher
+        OutboxLease.objects.update(next=2)
+        self.publish("c")
+        relay.work()
+        stamps = [copy.stamp for copy in self.log if copy.stamp]
+        self.assertEqual(
+            [(stamp.publisher == before, stamp.number) for stamp in stamps], [(True, 1), (True, 2), (False, 1)]
+        )
+        self.assertEqual(self.rows(), [])
+        self.assertEqual(sum("went back from number 3 to 2" in line for line in self.lines), 1)
+
     def test_late_relay_of_the_old_identity(self) -> None:
         """A confirm of the old identity deletes no row that has the same number under the new one."""
         first = self.member()
@@ -384,7 +401,7 @@ class PostgreSQLRelayTests(PostgreSQL, RelayContract):
 
         thread = threading.Thread(target=rival)
         with transaction.atomic():
-            self.assertEqual(self.outbox.number(seen.generation, 10), 1)
+            self.assertEqual(self.outbox.number(seen.generation, 10), (1, 2))
             thread.start()
             thread.join(0.3)
             self.assertTrue(thread.is_alive())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import signal
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pika
@@ -18,6 +21,7 @@ from tests.servers.postgresql import shared_postgresql
 from tests.servers.rabbitmq import shared_rabbitmq
 from tests.servers.relay import RelayProcess, RelaySite
 
+DEFINITIONS = Path(__file__).parents[3] / "broker" / "rabbitmq" / "definitions.json"
 WAIT = 60.0
 STARTED = "relaying the outbox"
 
@@ -217,6 +221,29 @@ class TroubleTests(RelayCase):
         relay.wait_for("the database 'default' is back")
         self.assertEqual(sum("WARNING" in line for line in relay.lines), 1)
         self.assertEqual(relay.end(), 0)
+
+
+class RightsTests(RelayCase):
+    def test_djangos_user(self) -> None:
+        """A relay needs no more rights than `definitions.json` gives to Django's user of the broker."""
+        rights = json.loads(DEFINITIONS.read_text())
+        user, password = f"django-{secrets.token_hex(4)}", secrets.token_hex(8)
+        self.node.ctl("add_user", user, password)
+        self.addCleanup(self.node.ctl, "delete_user", user)
+        words = ["-p", self.vhost.name, user]
+        for right in rights["permissions"]:
+            if right["user"] == "livepush-django":
+                self.node.ctl("set_permissions", *words, *(right[name] for name in ("configure", "write", "read")))
+        for right in rights["topic_permissions"]:
+            if right["user"] == "livepush-django":
+                self.node.ctl("set_topic_permissions", *words, right["exchange"], right["write"], right["read"])
+        site = RelaySite(self.vhost.url(user=user, password=password))
+        self.addCleanup(site.delete)
+        relay = self.relay(site)
+        self.publish(site, range(3))
+        self.assert_published(range(3))
+        self.assertEqual(relay.end(), 0)
+        self.assertEqual([line for line in relay.lines if "WARNING" in line or "ERROR" in line], [])
 
 
 class UnpreparedTests(RelayCase):
