@@ -7,15 +7,27 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from pika import BlockingConnection, URLParameters
+from pika.adapters.blocking_connection import BlockingChannel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.servers.ports import free_ports
 from tests.servers.rabbitmq import shared_rabbitmq
 
+PARTS = (
+    "exchange 'livepush'",
+    "exchange 'livepush.daemon'",
+    "log 'livepush.log'",
+)
+BINDINGS = (
+    "bound: log 'livepush.log' to event.# of exchange 'livepush'",
+    "bound: log 'livepush.log' to control.# of exchange 'livepush'",
+    "bound: log 'livepush.log' to marker.# of exchange 'livepush.daemon'",
+)
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 60
 
@@ -69,7 +81,7 @@ class EmbeddedTests(SynchronousTestCase):
 
         topology = run(broker, "topology")
         self.assertEqual(topology.returncode, 0, topology.stderr)
-        self.assertIn(f"embedded:{amqp}: exchange 'livepush' is there", topology.stdout)
+        self.assertEqual(topology.stdout.splitlines(), [f"there: {part}" for part in PARTS] + list(BINDINGS))
 
         published = run(broker, "publish", "user.7", "note", '{"text": "hello"}')
         self.assertEqual((published.returncode, published.stderr), (0, ""))
@@ -93,12 +105,56 @@ class RabbitMQTests(SynchronousTestCase):
         self.host = shared_rabbitmq().fresh_vhost()
         self.addCleanup(self.host.delete)
 
+    def declare(self, *acts: Callable[[BlockingChannel], object]) -> None:
+        """What somebody else has done in the virtual host."""
+        with closing(BlockingConnection(URLParameters(self.host.url()))) as connection:
+            for act in acts:
+                act(connection.channel())
+
+    def refused(self, *words: str, broker: str | None = None) -> str:
+        """What the command says on one line when it can't."""
+        done = run(broker or self.host.url(), *words)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+        return done.stderr
+
     def test_topology(self) -> None:
-        """In a fresh virtual host it makes the exchange; a second time it finds it there."""
-        for _ in range(2):
+        """In a fresh virtual host it makes everything; later it makes what was taken away, and finds the rest there."""
+        done = run(self.host.url(), "topology")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout.splitlines(), [f"made: {part}" for part in PARTS] + list(BINDINGS))
+        self.declare(lambda it: it.exchange_delete("livepush.daemon"))
+        for made_again in (["exchange 'livepush.daemon'"], []):
             done = run(self.host.url(), "topology")
             self.assertEqual((done.returncode, done.stderr), (0, ""))
-            self.assertIn("exchange 'livepush' is there (topic, durable)", done.stdout)
+            right = [f"{'made' if part in made_again else 'there'}: {part}" for part in PARTS]
+            self.assertEqual(done.stdout.splitlines(), right + list(BINDINGS))
+
+    def test_topology_of_a_user_who_may_not(self) -> None:
+        """What is missing is told with who may not make it; what is there is told as not checked."""
+        limited = self.host.url(user="limited", password="limited")
+        node, name = self.host.node, self.host.name
+        node.ctl("add_user", "limited", "limited")
+        self.addCleanup(node.ctl, "delete_user", "limited")
+        node.ctl("set_permissions", "-p", name, "limited", "^$", "^livepush$", "^$")
+        said = self.refused("topology", broker=limited)
+        self.assertIn("there is no exchange 'livepush', and user 'limited' may not make it", said)
+        run(self.host.url(), "topology")
+        done = run(limited, "topology")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        bindings = [binding.removeprefix("bound: ") for binding in BINDINGS]
+        *parts, note = done.stdout.splitlines()
+        self.assertEqual(parts, [f"not checked: {part}" for part in (*PARTS, *bindings)])
+        self.assertIn("'limited'", note)
+
+    def test_topology_with_another_log(self) -> None:
+        """A log that keeps something else is told with what it keeps, and with what to do."""
+        arguments = {"x-queue-type": "stream", "x-max-age": "60s", "x-stream-max-segment-size-bytes": 5_000_000}
+        self.declare(lambda it: it.queue_declare("livepush.log", durable=True, arguments=arguments))
+        said = self.refused("topology")
+        for words in ("x-max-age", "LIVEPUSH_LOG_SECONDS", f"-p {self.host.name} delete_queue livepush.log"):
+            self.assertIn(words, said)
+        self.declare(lambda it: it.queue_delete("livepush.log"), lambda it: it.queue_declare("livepush.log"))
+        self.assertIn("delete_queue livepush.log", self.refused("topology"))
 
     def test_topology_refused(self) -> None:
         """A wrong password and a wrong virtual host are told apart, in one line, exit status 1."""
@@ -111,16 +167,13 @@ class RabbitMQTests(SynchronousTestCase):
 
     def test_another_exchange(self) -> None:
         """An exchange of the same name and another kind is told with what to do."""
-        with closing(BlockingConnection(URLParameters(self.host.url()))) as connection:
-            connection.channel().exchange_declare("livepush", exchange_type="fanout")
-        done = run(self.host.url(), "topology")
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("another exchange of that name", done.stderr)
+        self.declare(lambda it: it.exchange_declare("livepush", exchange_type="fanout"))
+        self.assertIn("there is another exchange 'livepush'", self.refused("topology"))
 
     def test_nobody_listens(self) -> None:
-        """Without a daemon the event is told as not published, in one line, exit status 1."""
+        """Without a daemon the log keeps the event; without a log as well it is told as not published."""
         self.assertEqual(run(self.host.url(), "topology").returncode, 0)
         done = run(self.host.url(), "publish", "user.7", "note", "{}")
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertIn("not published", done.stderr)
-        self.assertEqual(done.stderr.count("\n"), 1)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.declare(lambda it: it.queue_unbind("livepush.log", "livepush", "event.#"))
+        self.assertIn("not published", self.refused("publish", "user.7", "note", "{}"))

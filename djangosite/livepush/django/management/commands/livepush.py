@@ -14,9 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from livepush.broker.errors import BadURL, PublishError
-from livepush.broker.url import BrokerURL
 from livepush.django.conf import conf
-from livepush.django.management import relay
+from livepush.django.management import relay, topology
 from livepush.django.outlet import outlet
 from livepush.django.publication import publish
 
@@ -41,8 +40,8 @@ class Command(BaseCommand):
         run.add_argument("--port", help="short for --listen tcp:PORT:interface=127.0.0.1 [LIVEPUSH_PORT]")
         run.add_argument("--broker", help="amqp://... or embedded:[PORT] [LIVEPUSH_BROKER_URL]")
         run.add_argument("--log-level", default="info", help="the least level that is logged [info]")
-        topology = actions.add_parser("topology", help="makes the exchange, or sees that it is there")
-        topology.add_argument("--broker", help="amqp://... or embedded:[PORT] [LIVEPUSH_BROKER_URL]")
+        parts = actions.add_parser("topology", help="makes exchanges and log, or sees that they are there and right")
+        topology.add_arguments(parts)
         event = actions.add_parser("publish", help="publishes one event and waits for the broker's confirm")
         event.add_argument("channel", help="a declared channel, or user.<pk>")
         event.add_argument("type", help="what happened, as a name")
@@ -51,7 +50,7 @@ class Command(BaseCommand):
         event.add_argument("--key", help="what the event is about: a later one with the same key may stand for it")
         outbox = actions.add_parser("relay", help="publishes what publish(durable=True) wrote; a process of its own")
         relay.add_arguments(outbox)
-        for action in (run, topology, event, outbox):  # Django has read them by now, wherever they stand
+        for action in (run, parts, event, outbox):  # Django has read them by now, wherever they stand
             action.add_argument("--settings", default=SUPPRESS, help="the settings module")
             action.add_argument("--pythonpath", default=SUPPRESS, help="the folder that holds it")
 
@@ -91,27 +90,7 @@ class Command(BaseCommand):
         runApp(config)
 
     def _topology(self, options: dict[str, Any]) -> None:
-        from pika import BlockingConnection
-        from pika.exceptions import AMQPError, ChannelClosedByBroker
-
-        from livepush.broker.topology import EXCHANGE, EXCHANGE_TYPE, declare
-
-        url = conf().broker(options["broker"])
-        try:
-            connection = BlockingConnection(url.parameters(name="livepush topology"))
-        except (AMQPError, OSError) as error:
-            raise CommandError(f"{url.safe}: {_why(url, error)}") from None
-        try:
-            declare(connection.channel())
-        except ChannelClosedByBroker as error:
-            raise CommandError(f"{url.safe}: {_refusal(url, error.reply_code, error.reply_text)}") from None
-        except (AMQPError, OSError) as error:
-            raise CommandError(f"{url.safe}: {_why(url, error)}") from None
-        finally:
-            if connection.is_open:
-                connection.close()
-        self.stdout.write(f"{url.safe}: exchange {EXCHANGE!r} is there ({EXCHANGE_TYPE}, durable)")
-        self.stdout.write("Each daemon makes a queue of its own in it, and takes it away when it ends.")
+        topology.topology(options, self.stdout.write)
 
     def _publish(self, options: dict[str, Any]) -> None:
         try:
@@ -151,31 +130,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def _why(url: BrokerURL, error: BaseException) -> str:
-    """Why there is no connection, and what to do."""
-    from pika import exceptions
-
-    match error:
-        case exceptions.ProbableAuthenticationError():
-            return f"the broker refuses user {url.user!r} or its password; correct LIVEPUSH_BROKER_URL"
-        case exceptions.ProbableAccessDeniedError():
-            return f"the broker refuses virtual host {url.vhost!r} to user {url.user!r}; make it, or give it the right"
-        case exceptions.ConnectionClosedByBroker():
-            return f"the broker closed the connection with {error.reply_code} {error.reply_text}"
-        case exceptions.IncompatibleProtocolError():
-            return "what listens there speaks no AMQP; correct LIVEPUSH_BROKER_URL (amqps:// for TLS)"
-    started = "is a daemon with the embedded broker running?" if url.embedded else "is the broker running?"
-    return f"can't be reached; {started}"
-
-
-def _refusal(url: BrokerURL, code: int, text: str) -> str:
-    if code == 403:
-        return (
-            f"user {url.user!r} may not declare the exchange; run this with a user that may (--broker), or import "
-            "broker/rabbitmq/definitions.json"
-        )
-    if code == 406:
-        return f"there is another exchange of that name ({text}); delete it, or use another virtual host"
-    return f"the broker refused with {code} {text}"
