@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import pika.spec
 
 from livepush.broker.errors import Malformed
+from livepush.broker.topology import EXCHANGE
 
 FRAME_BYTES = 131_072
 """pika's bound for a frame, which the broker's can only lower (connection.tune)."""
@@ -30,6 +31,7 @@ FRAME_BYTES = 131_072
 _METHOD, _HEADER, _BODY, _HEARTBEAT, _END = 1, 2, 3, 8, 0xCE
 _OVERHEAD = 8
 _DELIVER = bytes((0, 60, 0, 60))
+_EXCHANGE = bytes((len(EXCHANGE),)) + EXCHANGE.encode()
 
 _frame = struct.Struct(">BHI").unpack_from
 _short = struct.Struct(">H").unpack_from
@@ -62,9 +64,16 @@ class DeliveryReader:
         self._parts: list[bytes] = []
         self._missing = 0
 
-    def listen(self, channel: int, deliver: Deliver) -> None:
-        """From now on deliveries on this channel are read here; it must have one consumer at most."""
-        self._contents[channel] = _Content(deliver, self._body_bytes)
+    def listen(self, channel: int, deliver: Deliver, foreign: Deliver | None = None) -> None:
+        """From now on deliveries on this channel are read here; it must have one consumer at most.
+
+        Args:
+            channel: its number.
+            deliver: gets its messages.
+            foreign: gets those that were published to another exchange than `livepush`, to which others may write:
+                what such a message says of itself is not to be believed. None: there can be none.
+        """
+        self._contents[channel] = _Content(deliver, foreign, self._body_bytes)
 
     def ignore(self, channel: int) -> None:
         """The channel is closed."""
@@ -112,10 +121,11 @@ class DeliveryReader:
 class _Content:
     """The message that is being put together on one channel. No frame of another kind may come between its frames."""
 
-    __slots__ = ("_deliver", "_kept", "_left", "_limit", "_parts", "_properties", "_tag", "_wanted")
+    __slots__ = ("_deliver", "_foreign", "_kept", "_left", "_limit", "_own", "_parts", "_properties", "_tag", "_wanted")
 
-    def __init__(self, deliver: Deliver, limit: int) -> None:
-        self._deliver, self._limit = deliver, limit
+    def __init__(self, deliver: Deliver, foreign: Deliver | None, limit: int) -> None:
+        self._own, self._foreign, self._limit = deliver, foreign, limit
+        self._deliver = deliver  # of the message that is being put together
         self._wanted = _METHOD
         self._tag = self._left = self._kept = 0
         self._properties = b""
@@ -150,6 +160,9 @@ class _Content:
             if place + 9 > end:
                 raise FrameError("a basic.deliver without a delivery tag")
             (self._tag,) = _longlong(data, place)
+            if self._foreign is not None:
+                own = data[place + 9 : min(end, place + 9 + len(_EXCHANGE))] == _EXCHANGE
+                self._deliver = self._own if own else self._foreign
             self._wanted = _HEADER
             return True
         if end - at < 14:

@@ -2,6 +2,7 @@
 
     take_queued   out of the process's own queue: at once, but with gaps
     take_logged   out of the log, a moment later: everything, with its place
+    take_marker   out of the log, too, but written by a daemon: whatever it says it is, it is a marker or nothing
 
 Everything is handled in the step in which it arrives. Most numbers come twice, once from each source: only the first
 copy's body is read. A message that can't be read is counted, told to the log file (each kind once a minute) and
@@ -14,7 +15,7 @@ process hands over after it has the control may rest on what was known before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 from zlib import crc32
@@ -22,7 +23,6 @@ from zlib import crc32
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from livepush.broker import queueingest
 from livepush.broker.deliveries import Properties, read_properties
 from livepush.broker.envelope import (
     Control,
@@ -149,9 +149,6 @@ class Intake:
         self._sample = _Sample("", 0)
         self._expected: int | None = None
         self._to_flush = False
-        self._queue_ingest = queueingest.Ingest(
-            queueingest.IngestSettings(hole_seconds=self.ingest.settings.hole_seconds)
-        )
 
     # -- the hot path --------------------------------------------------------------------------------------------------
 
@@ -191,9 +188,9 @@ class Intake:
             kind, app_id, message_id, headers = properties
             offset = None if headers is None else headers.get(OFFSET)
             if headers is None or not isinstance(offset, int) or offset < 0:
-                raise Malformed("a record of the log without an offset")
+                raise Malformed(_NO_OFFSET)
             if kind == Kind.MARKER:
-                self._take_marker(properties, body, offset)
+                self._meet_marker(properties, body, offset)
                 return
             stamp = read_stamp(app_id, message_id, headers)
             self._note_read(offset, crc32(body) if stamp is None else check_stamp(stamp))
@@ -206,6 +203,28 @@ class Intake:
                 self._receive(properties, stamp, body, offset)
             elif self.ingest.repeat(stamp, offset, self._clock.seconds()):
                 self._sink.located(stamp.id, offset)
+        except Malformed as problem:
+            self._note_poison(problem)
+        except Exception:  # one record; the next one must arrive
+            self._note_failure("A message failed on its way")
+
+    def take_marker(self, raw: bytes, body: bytes) -> None:
+        """One record of the log that was published where daemons may write.
+
+        They may write markers and nothing else: a record that calls itself an event or a control is counted as
+        unreadable, and its number, if it has one, is nobody's.
+        """
+        self.counters.received += 1
+        self.counters.bytes += len(body)
+        try:
+            properties = read_properties(raw)
+            offset = None if properties.headers is None else properties.headers.get(OFFSET)
+            if not isinstance(offset, int) or offset < 0:
+                raise Malformed(_NO_OFFSET)
+            if properties.type != Kind.MARKER:
+                self._note_read(offset, crc32(body))
+                raise Malformed("no marker, but written by a daemon")
+            self._meet_marker(properties, body, offset)
         except Malformed as problem:
             self._note_poison(problem)
         except Exception:  # one record; the next one must arrive
@@ -227,12 +246,12 @@ class Intake:
     def _release(self, item: Item, offset: int | None) -> None:
         """What the ingest releases goes to the sink; its faults end here."""
         self._to_flush = True
+        if isinstance(item, Hole):
+            self.counters.resyncs += 1
+            self._tell("A suspension failed in the sink", self._sink.distrust, True)
+            self._tell("A resync failed in the sink", self._sink.resync, None, "hole", offset, item.stamp.id)
+            return
         try:
-            if isinstance(item, Hole):
-                self.counters.resyncs += 1
-                self._sink.distrust(True)
-                self._sink.resync(None, "hole", offset, item.stamp.id)
-                return
             content, stamp = item.content, item.stamp
             if isinstance(content, Event):
                 self.counters.events += 1
@@ -255,8 +274,6 @@ class Intake:
     def tick(self) -> None:
         """To be called each second: what was held for too long is given up."""
         self.ingest.tick(self._clock.seconds())
-        for release in self._queue_ingest.tick(self._clock.seconds()):
-            self._give_queued((release,))
         self.end_read()
 
     # -- the log -------------------------------------------------------------------------------------------------------
@@ -298,7 +315,7 @@ class Intake:
         if stamp.publisher == self._sample.publisher and stamp.number >= self._sample.number:
             self.unlocated_since = None
 
-    def _take_marker(self, properties: Properties, body: bytes, offset: int) -> None:
+    def _meet_marker(self, properties: Properties, body: bytes, offset: int) -> None:
         try:
             marker = decode(*properties, body).content
         except Malformed:
@@ -308,51 +325,6 @@ class Intake:
             self._note_read(offset, check_marker(marker))
             if self.on_marker is not None:
                 self.on_marker(marker, offset)
-
-    # -- until the feed reads the log ----------------------------------------------------------------------------------
-
-    def take(self, raw: bytes, body: bytes) -> None:
-        """One message, where there is no log."""
-        counters = self.counters
-        counters.received += 1
-        counters.bytes += len(body)
-        try:
-            message = decode(*read_properties(raw), body)
-            if message.stamp is None:
-                self._give_queued((message,))
-            else:
-                if isinstance(message.content, Control):
-                    self._act(message.content)
-                self._give_queued(self._queue_ingest.receive(message.stamp, message, self._clock.seconds()))
-        except Malformed as problem:
-            self._note_poison(problem)
-            if problem.stamp is not None:
-                hole = queueingest.Hole(1)
-                self._give_queued(self._queue_ingest.receive(problem.stamp, hole, self._clock.seconds()))
-        except Exception:  # one message; the next one must arrive
-            self._note_failure("A message failed on its way")
-
-    def restart(self) -> None:
-        """The connection was lost and is there again, where there is no log."""
-        self._to_flush = True
-        self.counters.resyncs += 1
-        self._tell("A resync failed in the sink", self._sink.resync, None, "restart")
-        self._give_queued(self._queue_ingest.reattached())
-
-    def _give_queued(self, releases: Sequence[queueingest.Release]) -> None:
-        for release in releases:
-            content = None if isinstance(release, queueingest.Hole) else release.content
-            self._to_flush = self._to_flush or content is not None
-            if isinstance(release, queueingest.Hole):
-                self._to_flush = True
-                self.counters.resyncs += 1
-                self._tell("A resync failed in the sink", self._sink.resync, None, "hole")
-            elif isinstance(content, Event):
-                name = None if release.stamp is None else release.stamp.id
-                self.counters.events += 1
-                self._tell("An event failed in the sink", self._sink.event, content, name, release.ts, release.size)
-            elif isinstance(content, Resync):
-                self._tell("A resync failed in the sink", self._sink.resync, content.channel, content.why)
 
     # -- what goes wrong, and what is rare -----------------------------------------------------------------------------
 
@@ -386,5 +358,6 @@ class Intake:
             _log.failure("{what}{kept}", what=what, kept=f" ({kept} more times)" if kept else "")
 
 
+_NO_OFFSET = "a record of the log without an offset"
 _HARMLESS = frozenset({Kind.EVENT.value, Kind.RESYNC.value, Kind.VOID.value})
 """Kinds that tell nothing about rights: any other message that can't be read may have been a control."""

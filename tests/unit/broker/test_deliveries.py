@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from itertools import pairwise
 from typing import Any
@@ -163,6 +164,17 @@ class DeliveryReaderTests(SynchronousTestCase):
         reader.feed(make_delivery(1))
         self.assertEqual(b"".join(others), make_delivery(1))
 
+    def test_what_came_through_another_exchange(self) -> None:
+        """Others may write there; one message after the other is told apart."""
+        got: list[tuple[str, int]] = []
+        reader = DeliveryReader(lambda _: None, LIMIT)
+        reader.listen(1, lambda tag, *_: got.append(("own", tag)), lambda tag, *_: got.append(("foreign", tag)))
+        for tag, exchange in enumerate(("livepush", "livepush.daemon", "livepush", "", "livepusH"), 1):
+            method = spec.Basic.Deliver("ctag", tag, False, exchange, "event.orders.lock")
+            reader.feed(make_content(method, 1, b"{}", pika.BasicProperties(type="event")))
+        expected = [("own", 1), ("foreign", 2), ("own", 3), ("foreign", 4), ("foreign", 5)]
+        self.assertEqual(got, expected)
+
     def test_what_is_no_amqp_is_refused_at_once(self) -> None:
         """A web server, a TLS alert, another version of AMQP, a frame that would never end."""
         for data in (
@@ -194,6 +206,11 @@ class DeliveryReaderTests(SynchronousTestCase):
                 read([data])
 
 
+def short(text: str) -> bytes:
+    """AMQP's short string."""
+    return bytes((len(text.encode()),)) + text.encode()
+
+
 class PropertiesTests(SynchronousTestCase):
     """Properties as pika reads them."""
 
@@ -205,6 +222,29 @@ class PropertiesTests(SynchronousTestCase):
         expected = pika.BasicProperties()
         expected.decode(raw)
         self.assertEqual(read_properties(raw), fields(expected))
+
+    @given(
+        texts,
+        st.permutations(["v", "ts", "low", "sending", "x-stream-offset"]),
+        st.integers(3, 5),
+        st.lists(st.integers(-(2**63), 2**63 - 1), min_size=5, max_size=5),
+        st.lists(st.text(max_size=20), min_size=3, max_size=3),
+        st.integers(-2, 2),
+    )
+    def test_the_publishers_own_layout(
+        self, kind: str | None, names: list[str], count: int, values: list[int], strings: list[str], cut: int
+    ) -> None:
+        """Equal to pika for what the publisher writes, with the offset of a log at either end, and for what is near."""
+        for order in (names[:count], ["v", "ts", "low", "sending"], ["x-stream-offset", "v", "ts", "low", "sending"]):
+            pairs = zip(order, values, strict=False)
+            table = b"".join(short(name) + b"l" + struct.pack(">q", value) for name, value in pairs)
+            tail = b"".join(map(short, strings))
+            raw = struct.pack(">H", 0xB0A8) + short(kind or "") + struct.pack(">I", len(table)) + table + b"\x01" + tail
+            expected = pika.BasicProperties()
+            expected.decode(raw)
+            self.assertEqual(read_properties(raw), fields(expected))
+            with contextlib.suppress(Malformed):
+                read_properties(raw[:cut] if cut < 0 else raw + bytes(cut))
 
     def test_every_kind_of_integer(self) -> None:
         """RabbitMQ's clients in other languages write shorter ones."""

@@ -13,15 +13,19 @@ from livepush.broker.envelope import (
     BODY_BYTES,
     DEPTH,
     MAX_NUMBER,
+    Control,
     Event,
     Kind,
+    Marker,
     Message,
     Only,
     Resync,
     Skip,
     Stamp,
     decode,
+    encode_control,
     encode_event,
+    encode_marker,
     encode_resync,
     headers_of,
 )
@@ -76,8 +80,18 @@ class RoundTripTests(SynchronousTestCase):
             message = read("resync", headers=headers_of(Kind.RESYNC, TS, STAMP), body=encode_resync(record))
             self.assertEqual(message.content, record)
         self.assertEqual(read("void", body=b"{}"), Message(Kind.VOID, STAMP, TS, None))
+        for control in (Control("identity", "7"), Control("identity"), Control("outbox")):
+            message = read("control", headers=headers_of(Kind.CONTROL, TS, STAMP), body=encode_control(control))
+            self.assertEqual((message.content, message.stamp), (control, STAMP))
+        marker = decode("marker", None, None, headers_of(Kind.MARKER, TS, None), encode_marker(Marker("k3f9", 12)))
+        self.assertEqual((marker.stamp, marker.content), (None, Marker("k3f9", 12)))
         live = decode("live", None, None, headers_of(Kind.LIVE, TS, None), BODY)
         self.assertEqual((live.stamp, live.content), (None, Event("orders", "lock", {})))
+
+    def test_a_control_of_a_later_version_concerns_everybody(self) -> None:
+        """Whatever it says of whom: a daemon that does not understand it must not think that it is meant for one."""
+        for body in (b'{"what":"weather","user":"7"}', b'{"what":"weather","user":[7]}', b'{"what":"weather"}'):
+            self.assertEqual(read("control", body=body).content, Control("weather"))
 
     def test_one_encoding_for_all_audiences(self) -> None:
         """An audience sees data with its own view over it; None is nothing, one not named sees data."""
@@ -168,6 +182,13 @@ class HostileTests(SynchronousTestCase):
             self.assertNotIn("secret", str(error))
             self.assertLess(len(str(error)), 100)
 
+    def test_bad_controls_and_markers(self) -> None:
+        """As bad events; who a control is about is a text, and never a number."""
+        for body in (b"", b"{}", b"[]", b'{"what":7}', b'{"what":"identity","user":7}', b'{"what":null}'):
+            self.assertEqual(self.malformed(kind="control", body=body).stamp, STAMP, body)
+        for body in (b"", b"{}", b'{"process":7,"number":1}', b'{"process":"k","number":"1"}', b'{"process":"k"}'):
+            self.assertIsNone(self.malformed(kind="marker", body=body).stamp, body)
+
     def test_bad_stamps(self) -> None:
         """A logged message without a usable number is not livepush's."""
         bad: list[dict[str, Any]] = [{"app": value} for value in (None, "", "a" * 65, "a b", "a\n", "ä", 7, b"a")]
@@ -184,7 +205,7 @@ class HostileTests(SynchronousTestCase):
 
     def test_what_this_version_does_not_know(self) -> None:
         """Kinds and schemas of another time: malformed, with the number spent."""
-        for kind in ("control", "", None, "EVENT", 7):
+        for kind in ("edict", "", None, "EVENT", 7):
             self.assertEqual(self.malformed(kind=kind).stamp, STAMP)
         for version in (None, 0, 2, "1", [1]):
             self.assertEqual(self.malformed(headers={**HEADERS, "v": version}).stamp, STAMP)
@@ -205,7 +226,7 @@ class HostileTests(SynchronousTestCase):
             values.map(lambda value: json.dumps(value).encode()),
             st.fixed_dictionaries(
                 {"channel": st.one_of(channels, values), "type": st.one_of(words, values), "data": values},
-                optional=dict.fromkeys(("views", "only", "skip", "key", "version", "why"), values),
+                optional=dict.fromkeys(("views", "only", "skip", "key", "version", "why", "what", "user"), values),
             ).map(lambda value: json.dumps(value).encode()),
         ),
     )
