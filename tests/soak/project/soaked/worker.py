@@ -15,18 +15,23 @@ import django
 
 TASKS = 25
 FLUSH_SECONDS = 60.0
+FAILED_SECONDS = 0.5
 
 
 def main(name: str, rate: float, over: Path) -> None:
     """Runs until there is a file `over`: one child after the other."""
+    pause = threading.Event()
     for number in itertools.count():
         child = os.fork()
         if child == 0:
+            status = 1
             try:
                 work(name, rate, number * TASKS, over)
+                status = 0
             finally:
-                os._exit(0)
-        os.waitpid(child, 0)
+                os._exit(status)
+        if os.waitpid(child, 0)[1]:
+            pause.wait(FAILED_SECONDS)  # its database was away
         if over.exists():
             return
 
