@@ -4,20 +4,25 @@
     -----------   ---------------------------------------------   ----------------------------------------------------
     IDENTIFYING   the session is looked up in the thread pool;    a user: GREETING (or OPEN, a listener); nobody: 4401;
                   nothing is read from the client                 no room or no database: 4029
-    GREETING      waits for `hello`                               `hello`: OPEN; 10 s since it was opened: 4408
+    GREETING      waits for `hello`, then for the feed and what   `hello`: OPEN; 10 s since it was opened: 4408; 10 s
+                  it takes to answer it                           since `hello` without an answer: 4029
     OPEN          events, requests                                either side closes: CLOSING
     CLOSING       nothing is delivered or handled any more; late  the transport has gone
                   answers of the thread pool are thrown away
     CLOSED        is forgotten
 
-Requests are handled one after the other, in order; while one waits for the thread pool nothing more is read, so that
-what is queued is bounded by one read of the transport.
+    suspended     OPEN, and a control message came that may       who it is now is known: it goes on, with `gone` and
+                  concern it: nothing is written or handled       `back`, or 4401; after 5 s: 4029
+
+Requests are handled one after the other, in order; while one waits for the thread pool or the feed nothing more is
+read, so that what is queued is bounded by one read of the transport. Whatever was decided by a snapshot that a control
+message has outdated meanwhile is decided again.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Iterable, Mapping
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -27,17 +32,27 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livepush.broker.names import is_channel
-from livepush.daemon.entitlement import Grant, Snapshot
+from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
+from livepush.daemon.history import WAIT, Answer
 from livepush.daemon.interfaces import Encoder, Identity, Link
+from livepush.daemon.outbound import Outbound
+from livepush.daemon.position import Position
 from livepush.daemon.settings import Limits
+from livepush.daemon.suspension import SUSPENDED_SECONDS
 from livepush.wire import native
 from livepush.wire.closing import Close
 from livepush.wire.errors import BadMessage
-from livepush.wire.native import ErrorCode, Granted
+from livepush.wire.native import ErrorCode
 
 if TYPE_CHECKING:
     from livepush.daemon.hub import Hub
+
+WAIT_SECONDS = 5.0
+"""How long a request waits for the log reader to come as far as its positions, or for the feed to be ready."""
+
+Audiences = dict[str, str]
+"""Channels that a user may listen to, each with his audience."""
 
 
 class State(Enum):
@@ -55,28 +70,30 @@ class Connection:
 
     __slots__ = (
         "_busy",
+        "_certain",
+        "_epoch",
         "_greets",
-        "_held",
-        "_held_bytes",
         "_identity",
         "_inbox",
         "_limits",
         "_link",
         "_opened_at",
+        "_refused",
+        "_suspended_at",
         "_timer",
+        "_waiting",
         "channels",
         "encoder",
         "heard",
         "hub",
         "missed",
         "name",
-        "pending",
-        "quiet",
+        "out",
         "snapshot",
         "state",
+        "suspended",
         "tab",
         "user",
-        "write",
     )
 
     def __init__(
@@ -87,38 +104,38 @@ class Connection:
         self._greets = greets  # whether the client says hello before it gets anything
         self.state = State.IDENTIFYING
         self.snapshot: Snapshot | None = None
+        self._epoch = 0  # of the snapshot
         self.user: str | None = None
         self.tab: str | None = None
-        self.channels: dict[str, str] = {}
-        # For the hub: frames of this turn, and where they go. `write` is the link's, or `_hold` while the peer is slow,
-        # so that the hot path does not ask.
-        self.pending: list[bytes] = []
-        self.write: Callable[[bytes], None] = link.write
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self.channels: Audiences = {}
+        self._refused: dict[str, None] = {}  # wanted, and not granted: `back` tells when they are
+        self.out = Outbound(link.write, limits.outbound_bytes, self)
+        self.suspended = False
+        self._suspended_at = 0  # the feed index
+        self._certain: Deferred[None] | None = None  # fires at the end of the suspension, for the request under way
+        self._waiting: Deferred[bool] | None = None  # for the feed
         self.heard = True  # something was received since the last beat
-        self.quiet = True  # nothing was sent since the last beat
         self.missed = 0  # beats without a received byte
         self._inbox: deque[bytes] = deque()
         self._busy = False
         self._timer: IDelayedCall | None = None
-        self._opened_at = hub.index
+        self._opened_at = hub.history.index
         self.name = hub.register(self)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def opened(self, cookies: str) -> None:
         """The transport is ready; the user is looked up."""
-        self._timer = self.hub.clock.callLater(self._limits.hello_seconds, self._no_hello)
+        self._set_timer(self._limits.hello_seconds, Close.NO_HELLO, "no hello in time")
         self._begin(self._identify(cookies))
 
     def close(self, code: Close, reason: str) -> None:
-        """Ends the connection, after what is pending."""
+        """Ends the connection, after what is pending; what is held back is dropped."""
         if self.ended:
             return
         self.hub.deal()
-        if not self._held:
-            self.flush()
+        if not self.out.holds:
+            self.out.flush()
         self.end()
         self._link.close(code, reason)
 
@@ -134,10 +151,11 @@ class Connection:
         self.state = State.CLOSING
         self._stop_timer()
         self._inbox.clear()
-        self._held.clear()
-        self.pending = []
-        self.write = _discard
+        self.out.end()
         self.hub.silence(self)
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._become_certain()
 
     def closed(self) -> None:
         """The transport has gone."""
@@ -151,9 +169,18 @@ class Connection:
         """Whether it is over, the transport still being there or not."""
         return self.state is State.CLOSING or self.state is State.CLOSED
 
-    def _no_hello(self) -> None:
+    @property
+    def is_open(self) -> bool:
+        """Whether it hears events, or will when it is not suspended any more."""
+        return self.state is State.OPEN
+
+    def _set_timer(self, seconds: float, code: Close, reason: str) -> None:
+        self._stop_timer()
+        self._timer = self.hub.clock.callLater(seconds, self._time_out, code, reason)
+
+    def _time_out(self, code: Close, reason: str) -> None:
         self._timer = None
-        self.close(Close.NO_HELLO, "no hello in time")
+        self.close(code, reason)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -161,29 +188,32 @@ class Connection:
             self._timer = None
 
     async def _identify(self, cookies: str) -> None:
-        snapshot = await self._identity.identify(cookies)
-        if self.state is not State.IDENTIFYING:
-            return
-        if snapshot is None:
-            self.close(Close.IDENTITY, "not logged in")
-            return
-        self.snapshot, self.user = snapshot, snapshot.user
+        while True:
+            epoch = self.hub.epochs.count
+            snapshot = await self._identity.identify(cookies)
+            if self.state is not State.IDENTIFYING:
+                return
+            if snapshot is None:
+                self.close(Close.IDENTITY, "not logged in")
+                return
+            if not self.hub.epochs.is_stale(snapshot.user, epoch):
+                break
+        self.snapshot, self.user, self._epoch = snapshot, snapshot.user, epoch
         self.hub.identified(self, snapshot.user)
         if self._greets:
             self.state = State.GREETING
             return
-        grants = await self._permitted(self.hub.directory.declared(snapshot))
-        if self.state is not State.IDENTIFYING:
-            return
-        if not grants:
-            self.close(Close.FORBIDDEN, "no channel of this site is open to you")
+        settled = await self._settle(None, {}, self._opened_at)
+        if settled is None:
             return
         self._stop_timer()
         self.state = State.OPEN
-        for channel, granted in self.hub.subscribe(self, grants, self._opened_at).items():
-            if granted.resync is not None:
-                self.pending.append(self.encoder.resync(channel, granted.resync))
-        self.flush()
+        grants, answers = settled
+        if not grants:
+            self.close(Close.FORBIDDEN, "no channel of this site is open to you")
+            return
+        self._listen(grants, answers)
+        self.out.flush()
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -192,11 +222,10 @@ class Connection:
         if self.ended:
             return
         self._inbox.append(payload)
-        if not self._busy:
-            self._handle_inbox()
+        self._handle_inbox()
 
     def _handle_inbox(self) -> None:
-        while self._inbox and not self._busy and not self.ended:
+        while self._inbox and not self._stalled and not self.ended:
             try:
                 request = native.parse(self._inbox.popleft(), self._limits.message_depth)
             except BadMessage as error:
@@ -218,75 +247,214 @@ class Connection:
                 self._error(request.n, ErrorCode.BAD_CHANNEL, "no channel has such a name")
             case native.Unsubscribe():
                 self.hub.unsubscribe(self, request.channel)
+                self._refused.pop(request.channel, None)
                 self._send(native.ok_frame(request.n, request.channel))
 
     async def _greet(self, hello: native.Hello) -> None:
-        snapshot = self._identified()
         if self.state is State.OPEN and self._greets:
             self._error(hello.n, ErrorCode.UNEXPECTED, "hello was said before")
             return
-        since = hello.channels or {}
-        if hello.channels is None:
-            grants = self.hub.directory.declared(snapshot)
-        else:
-            named = [name for name in hello.channels if is_channel(name)][: self._limits.subscriptions]
-            grants = tuple(grant for name in named if (grant := self.hub.directory.grant(snapshot, name)))
-        grants = await self._permitted(grants)
-        if self.ended:
-            return
+        limits = self._limits
+        self._set_timer(limits.hello_seconds, Close.BUSY, "the server can't answer now")
         # A listener has had what was released until now.
-        after = self.hub.index if self.state is State.OPEN else self._opened_at
+        after = self.hub.history.index if self.state is State.OPEN else self._opened_at
+        named = None
+        if hello.channels is not None:
+            named = [name for name in hello.channels if is_channel(name)][: limits.subscriptions]
+        settled = await self._settle(named, hello.channels or {}, after)
+        if settled is None:
+            if not self.ended:
+                self.close(Close.BUSY, "the server can't answer now")
+            return
+        grants, answers = settled
         self.tab = hello.tab
         self._greets = True
         self._stop_timer()
         self.state = State.OPEN
         for channel in list(self.channels):
             self.hub.unsubscribe(self, channel)
-        granted = {
-            # Positions come with the log; one that a client has from elsewhere can't be vouched for.
-            name: grant if since.get(name) is None else Granted(grant.audience, 0, "restart")
-            for name, grant in self.hub.subscribe(self, grants, after).items()
-        }
-        limits = self._limits
+        granted = self.hub.subscribe(self, grants, answers, limits.outbound_bytes)
+        self._remember_refused(answers)
+        at, user = self.hub.history.position(), self._identified().wire_user
         self._send(
-            native.welcome_frame(
-                hello.n, self.name, snapshot.wire_user, limits.heartbeat_seconds, limits.retry_ms, granted
-            )
+            native.welcome_frame(hello.n, self.name, user, limits.heartbeat_seconds, limits.retry_ms, at, granted)
         )
         if hello.channels is not None and len(hello.channels) > limits.subscriptions:
             self._too_many(hello.n)
 
     async def _subscribe(self, request: native.Subscribe) -> None:
-        channel, after = request.channel, self.hub.index
+        channel, after = request.channel, self.hub.history.index
         if not is_channel(channel):
             self._error(request.n, ErrorCode.BAD_CHANNEL, "no channel has such a name")
             return
         if channel not in self.channels and len(self.channels) >= self._limits.subscriptions:
             self._too_many(request.n)
             return
-        grant = self.hub.directory.grant(self._identified(), channel)
-        grants = await self._permitted(() if grant is None else (grant,))
-        if self.ended:
+        settled = await self._settle([channel], {channel: request.since}, after)
+        if settled is None:
+            if not self.ended:
+                self._error(request.n, ErrorCode.BUSY, "the server can't answer now", retry=True)
             return
+        grants, answers = settled
+        self.hub.unsubscribe(self, channel)
+        self._remember_refused(answers)
         if not grants:
             self._error(request.n, ErrorCode.FORBIDDEN, "this channel is not open to you")
             return
-        self.hub.unsubscribe(self, channel)
-        granted = self.hub.subscribe(self, grants, after)[channel]
-        if request.since is not None:
-            granted = Granted(granted.audience, 0, "restart")
-        self._send(native.ok_frame(request.n, channel, granted))
+        granted = self.hub.subscribe(self, grants, answers, self._limits.outbound_bytes)[channel]
+        self._send(native.granted_frame(request.n, channel, granted, self.hub.history.position()))
 
-    async def _permitted(self, grants: tuple[Grant, ...]) -> tuple[Grant, ...]:
-        """Those whose object-level rule, where there is one, says yes."""
-        snapshot = self._identified()
-        return tuple(
-            [
-                grant
-                for grant in grants
-                if grant.guard is None or await self._identity.allows(snapshot, grant.guard, grant.channel)
-            ]
-        )
+    # -- what is granted, for certain ----------------------------------------------------------------------------------
+
+    async def _settle(
+        self, named: Iterable[str] | None, since: Mapping[str, str | None], after: int
+    ) -> tuple[Audiences, dict[str, Answer]] | None:
+        """What is granted by a snapshot that no control message has outdated, and what is to be replayed.
+
+        Args:
+            named: the channels wanted; None: the declared ones.
+            since: positions.
+            after: the feed index, for channels without one.
+
+        Returns:
+            The audiences of what is granted, and the answers of all that was wanted; None: it has ended, or the feed
+            was not ready in time.
+        """
+        hub, until = self.hub, self.hub.clock.seconds() + WAIT_SECONDS
+        while not self.ended:
+            if not await self._is_certain():
+                continue
+            snapshot = self._identified()
+            wanted = list(hub.directory.declared(snapshot) if named is None else named)
+            grants = await self._permitted(snapshot, wanted)
+            while not self.ended and not self._is_doubtful(snapshot):
+                answers = {channel: hub.answer(channel, since.get(channel), after) for channel in wanted}
+                behind = [name for name in grants if answers[name] is WAIT]
+                if hub.waiting.is_ready() and not behind:
+                    return grants, answers
+                offsets = (Position.parse(since.get(name) or "") for name in behind)
+                offset = max((each.mark.offset for each in offsets if each is not None), default=-1)
+                self._waiting = hub.waiting.wait(offset, until - hub.clock.seconds())
+                in_time = await self._waiting
+                self._waiting = None
+                if not in_time and not self._is_doubtful(snapshot):
+                    return (grants, answers) if hub.waiting.is_ready() else None
+        return None
+
+    async def _is_certain(self) -> bool:
+        """Makes one attempt to have a snapshot that no control message has outdated."""
+        if self.suspended:
+            self._certain = Deferred()
+            await self._certain
+            return False
+        if self.hub.epochs.is_stale(self.user, self._epoch):
+            epoch = self.hub.epochs.count
+            snapshot = await self._identity.reidentify(self._identified())
+            if snapshot is None and not self.ended:
+                self.close(Close.IDENTITY, "the login has ended")
+            if snapshot is not None and not self.suspended:
+                self.snapshot, self._epoch = snapshot, epoch
+            return False
+        return True
+
+    def _is_doubtful(self, snapshot: Snapshot) -> bool:
+        return self.suspended or snapshot is not self.snapshot or self.hub.epochs.is_stale(snapshot.user, self._epoch)
+
+    async def _permitted(self, snapshot: Snapshot, channels: Iterable[str]) -> Audiences:
+        """Those whose declaration, and object-level rule where there is one, say yes."""
+        grants = {}
+        for channel in channels:
+            grant = self.hub.directory.grant(snapshot, channel)
+            if grant is None:
+                continue
+            if grant.guard is None or await self._identity.allows(snapshot, grant.guard, channel):
+                grants[channel] = grant.audience
+        return grants
+
+    def _listen(self, grants: Audiences, answers: Mapping[str, Answer]) -> None:
+        """Subscribes, and tells as `resync` what can't be replayed, for there is no answer that would tell it."""
+        at = self.hub.history.position()
+        for channel, granted in self.hub.subscribe(self, grants, answers, self._limits.outbound_bytes).items():
+            if granted.resync is not None:
+                self.out.pending.append((channel, self.encoder.resync(channel, granted.resync, at)))
+        self._remember_refused(answers)
+
+    def _remember_refused(self, wanted: Iterable[str]) -> None:
+        for channel in wanted:
+            if channel in self.channels:
+                self._refused.pop(channel, None)
+            elif len(self._refused) < self._limits.subscriptions:
+                self._refused[channel] = None
+
+    # -- who it is now -------------------------------------------------------------------------------------------------
+
+    def suspend(self) -> None:
+        """Nothing is written to it until it is identified anew: a control message came that may concern it.
+
+        Before it is open nothing is written anyway, and what it asks for is decided by a snapshot that is not outdated.
+        """
+        if self.state is not State.OPEN:
+            return
+        self._hold_all()
+        self.hub.reidentification.ask(self)
+
+    def _hold_all(self) -> None:
+        if self.suspended:
+            return
+        self.suspended, self._suspended_at = True, self.hub.history.index
+        self.hub.part(self)
+        self.out.suspend()
+        if self.ended:
+            return
+        self._set_timer(SUSPENDED_SECONDS, Close.BUSY, "the server can't say now what you may hear")
+        if not self._busy:
+            self._link.pause_reading()
+
+    async def reidentify(self) -> None:
+        """Finds out who it is now, and goes on as that."""
+        while self.state is State.OPEN:
+            epoch = self.hub.epochs.count
+            snapshot = await self._identity.reidentify(self._identified())
+            wanted = [*self.channels, *self._refused]
+            grants = {} if snapshot is None else await self._permitted(snapshot, wanted)
+            if self.state is not State.OPEN or self.hub.epochs.is_stale(self.user, epoch):
+                continue
+            if snapshot is None:
+                self._hold_all()
+                self.close(Close.IDENTITY, "the login has ended")
+            elif wanted == [*self.channels, *self._refused]:
+                self._epoch = epoch
+                self._apply(snapshot, grants)
+                return
+
+    def _apply(self, snapshot: Snapshot, grants: Audiences) -> None:
+        """Goes on by a new snapshot: from where it was in what it had and has, anew in what it has now."""
+        self.snapshot = snapshot
+        if not self.suspended and grants == self.channels:
+            return
+        self._hold_all()
+        self._stop_timer()
+        history, before, self.channels = self.hub.history, self.channels, {}
+        kept = {name: audience for name, audience in grants.items() if before.get(name) == audience}
+        new = {name: audience for name, audience in grants.items() if name not in kept}
+        self.out.keep(kept)
+        self._listen(kept, {name: history.after(name, self._suspended_at) for name in kept})
+        self.hub.subscribe(self, new, {name: [] for name in new}, 0)
+        self._remember_refused([*before, *new])
+        at = history.position()
+        for channel in before.keys() - grants.keys():
+            self.out.pending.append(("", native.gone_frame(channel, "permission")))
+        for channel, audience in new.items():
+            self.out.pending.append(("", native.back_frame(channel, audience, at)))
+        self.suspended = False
+        self.out.readmit()
+        self._become_certain()
+        self._go_on()
+
+    def _become_certain(self) -> None:
+        certain, self._certain = self._certain, None
+        if certain is not None:
+            certain.callback(None)
 
     def _identified(self) -> Snapshot:
         assert self.snapshot is not None, "requests are handled only after the user is known"
@@ -321,7 +489,15 @@ class Connection:
 
     def _finished(self, _: None) -> None:
         self._busy = False
-        if not self.ended:
+        self._go_on()
+
+    @property
+    def _stalled(self) -> bool:
+        """Whether requests wait."""
+        return self._busy or self.suspended
+
+    def _go_on(self) -> None:
+        if not self.ended and not self._stalled:
             self._link.resume_reading()
             self._handle_inbox()
 
@@ -329,54 +505,43 @@ class Connection:
 
     def _send(self, frame: bytes) -> None:
         self.hub.deal()
-        self.pending.append(frame)
-        self.flush()
+        self.out.pending.append(("", frame))
+        self.out.flush()
 
-    def flush(self) -> None:
-        """Writes what is pending now."""
-        pending = self.pending
-        if pending:
-            self.pending = []
-            self.quiet = False
-            self.write(pending[0] if len(pending) == 1 else b"".join(pending))
+    @property
+    def writing(self) -> str:
+        """The channel of what the hub is writing."""
+        return self.hub.writing
+
+    def tell_slow(self, channel: str) -> bytes:
+        """The frame that stands for events which this client was too slow for."""
+        return self.encoder.resync(channel, "slow", self.hub.history.position())
+
+    def end_slow(self) -> None:
+        """The client does not read the answers to its own requests."""
+        self.close(Close.TOO_SLOW, "this client reads too slowly")
 
     def pauseProducing(self) -> None:
-        """The transport's buffer is full: the peer does not read. What comes now waits here, up to the bound."""
+        """The transport had to keep something: the peer does not read. What comes now waits, up to the bound."""
         if not self.ended:
-            self.write = self._hold
+            self.out.pause()
 
     def resumeProducing(self) -> None:
         """The peer has caught up."""
-        if self.ended:
-            return
-        held, self._held, self._held_bytes = self._held, [], 0
-        self.write = self._link.write
-        if held:
-            self.write(b"".join(held))
-
-    def _hold(self, data: bytes) -> None:
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > self._limits.outbound_bytes:
-            self._held.clear()
-            self.close(Close.TOO_SLOW, "this client reads too slowly")
+        if not self.ended:
+            self.out.resume()
 
     def beat(self) -> None:
-        """Called every `heartbeat` seconds: asks for a sign of life, and gives one."""
+        """Called every `heartbeat` seconds: asks for a sign of life, and gives one that moves all its positions."""
         if self.heard:
             self.heard, self.missed = False, 0
-        elif not self._busy:
+        elif not self._stalled:
             self.missed += 1
             if self.missed >= 2:
                 self.close(Close.SILENT, "nothing received for two heartbeats")
                 return
         self._link.ping()
-        if self.state is State.OPEN and self._greets and self.quiet:
-            self._send(native.HEARTBEAT_FRAME)
-        self.quiet = True
+        if self.state is State.OPEN and self._greets and not self.suspended:
+            self._send(native.heartbeat_frame(self.hub.history.position()))
 
     _log = Logger()
-
-
-def _discard(_: bytes) -> None:
-    """Where a closed connection writes to."""

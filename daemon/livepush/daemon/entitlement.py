@@ -108,9 +108,7 @@ class Directory:
             return None
         return Grant(channel, audience, rule if rule.guarded else None)
 
-    def declared(self, snapshot: Snapshot) -> tuple[Grant, ...]:
-        """The user's own channel and all `auto` channels that he may have."""
-        names = [rule.pattern.text for rule in self.rules if rule.auto and rule.pattern.plain]
-        if snapshot.user is not None:
-            names.insert(0, personal_channel(snapshot.user))
-        return tuple(grant for name in names if (grant := self.grant(snapshot, name)) is not None)
+    def declared(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """The names of the user's own channel and of all `auto` channels, granted or not."""
+        names = tuple(rule.pattern.text for rule in self.rules if rule.auto and rule.pattern.plain)
+        return names if snapshot.user is None else (personal_channel(snapshot.user), *names)

@@ -9,21 +9,33 @@ A turn mostly brings events of one channel for whole audiences. Then the frames 
 per connection: a delivery costs nothing but its share of the write. When something else comes, another channel or an
 event that not everybody of an audience gets, what has gathered is dealt out (`deal`) and the rest of the turn gathers
 connection by connection, so that the order of the feed holds for each of them.
+
+A control message suspends the connections that it concerns in the step in which it comes: they leave the rooms, so that
+the fan-out need not ask who is suspended, and what waits for them is held back. When it is known who they are now they
+go on from the feed index at which they left, out of the history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import secrets
+from collections.abc import Collection, Iterable, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from livepush.broker.envelope import Event, Only, Skip
+from livepush.broker.envelope import Control, Event, Only, Skip
+from livepush.broker.logindex import LogIndex
 from livepush.daemon.connection import Connection
-from livepush.daemon.entitlement import Directory, Grant
+from livepush.daemon.entitlement import Directory
+from livepush.daemon.epochs import Epochs
+from livepush.daemon.history import Answer, History, LogLike, Wait
 from livepush.daemon.interfaces import Encoder
-from livepush.daemon.ring import Entry, Ring, RingSettings, in_feed_order
+from livepush.daemon.outbound import Frame
+from livepush.daemon.position import Position
+from livepush.daemon.ring import Entry, RingSettings, in_feed_order
+from livepush.daemon.suspension import Reidentification
+from livepush.daemon.waitingroom import WaitingRoom
 from livepush.wire.closing import Close
 from livepush.wire.native import Granted
 
@@ -33,10 +45,10 @@ TRIM_SECONDS = 5.0
 class Group:
     """The connections of one channel that are shown the same bytes: one wire format, one audience."""
 
-    __slots__ = ("audience", "encoder", "frames", "members")
+    __slots__ = ("audience", "channel", "encoder", "frames", "members")
 
-    def __init__(self, encoder: Encoder, audience: str) -> None:
-        self.encoder, self.audience = encoder, audience
+    def __init__(self, channel: str, encoder: Encoder, audience: str) -> None:
+        self.channel, self.encoder, self.audience = channel, encoder, audience
         self.members: dict[Connection, None] = {}
         self.frames: list[bytes] = []  # of this turn, for all members
 
@@ -50,14 +62,30 @@ class Hub:
 
     Connections are bounded by who lets them in (`Limits.connections`), their subscriptions by `Limits.subscriptions`,
     what is kept of the past by the ring's settings, and what waits for one connection by `Limits.outbound_bytes`.
+
+    Attributes:
+        nonce: of this process, in its positions.
+        history: what was released, and where.
+        epochs: the control messages that have come.
+        waiting: requests that wait for the feed.
+        reidentification: connections that are to be identified anew.
+        delivered: events given to transports since the start.
+        writing: the channel of what the fan-out is writing.
     """
 
-    def __init__(self, directory: Directory, clock: IReactorTime, ring: RingSettings | None = None) -> None:
+    def __init__(
+        self, directory: Directory, clock: IReactorTime, ring: RingSettings | None = None, nonce: str | None = None
+    ) -> None:
         self.directory = directory
         self.clock = clock
-        self.ring = Ring(ring or RingSettings())
-        self.index = 0
+        self.nonce = nonce or secrets.token_hex(4)
+        self.epochs = Epochs()
+        self.waiting = WaitingRoom(clock)
+        self.reidentification = Reidentification(clock)
         self.delivered = 0
+        self.writing = ""
+        self._settings = ring or RingSettings()
+        self.follow(LogIndex())
         self._connections: Members = {}
         self._users: dict[str, Members] = {}
         self._rooms: dict[str, Room] = {}
@@ -67,13 +95,26 @@ class Hub:
         self._trimmed = clock.seconds()
         self._empty: Deferred[None] | None = None
 
+    def follow(self, log: LogLike) -> None:
+        """Says what is read of the log; to be called before anything is released."""
+        self._log_index = log
+        self.history = History(self._settings, log, self.nonce)
+
     # -- what the feed tells -------------------------------------------------------------------------------------------
 
-    def event(self, event: Event, id: str | None, ts: int, size: int = 0) -> None:  # noqa: A002
-        """One released event goes to everybody who may know it; `live` events, without an id, are not kept."""
-        self.index += 1
+    def event(self, event: Event, id: str | None, ts: int, size: int = 0, offset: int | None = None) -> None:  # noqa: A002
+        """One released event goes to everybody who may know it; `live` events, without an id, are not kept.
+
+        One whose key was released in a newer version goes to nobody.
+        """
+        at = None
         if id is not None:
-            self.ring.append(event.channel, Entry(self.index, event, id, ts, size, self.clock.seconds()))
+            entry = self.history.event(event, id, ts, size, offset, self.clock.seconds())
+            if entry is None:
+                return
+            at = entry.position
+        elif self.history.is_stale(event):
+            return
         room = self._rooms.get(event.channel)
         if room is None:
             return
@@ -88,23 +129,58 @@ class Hub:
                 chosen = [member for member in chosen if member not in skipped]
             view = event.view(group.audience) if chosen else None
             if view is not None:
-                frame = group.encoder.event(event, view, id, ts)
+                frame = group.encoder.event(event, view, id, ts, at)
                 if chosen is members:
                     self._push_all(room, group, frame)
                 else:
-                    self._push(chosen, frame)
+                    self._push(chosen, (group.channel, frame))
 
-    def resync(self, channel: str | None, why: str) -> None:
+    def resync(
+        self,
+        channel: str | None,
+        why: str,
+        offset: int | None = None,
+        id: str | None = None,  # noqa: A002 - the word of the wire
+    ) -> None:
         """Events of a channel may be missing; None: of any channel."""
-        self.index += 1
-        if channel is None:
-            self.ring.lost_everywhere(self.index, why)
-        else:
-            self.ring.append(channel, Entry(self.index, None, None, 0, 0, self.clock.seconds(), why))
+        at = self.history.resync(channel, why, offset, id, self.clock.seconds()).position
         for name in list(self._rooms) if channel is None else [channel]:
             room = self._rooms.get(name, {})
             for group in room.values():
-                self._push_all(room, group, group.encoder.resync(name, why))
+                self._push_all(room, group, group.encoder.resync(name, why, at))
+
+    def located(self, id: str, offset: int) -> None:  # noqa: A002
+        """The log's copy of something released before has been met."""
+        self.history.located(id, offset)
+
+    def control(self, control: Control) -> None:
+        """What Django knows of a user, or of anybody, may have changed: those whom it concerns are suspended."""
+        if control.what == "outbox":
+            return
+        user = control.user if control.what == "identity" else None  # a word of a later version may mean anything
+        self.epochs.note(user)
+        self._suspend(self._connections if user is None else self._users.get(user, ()))
+
+    def distrust(self, suspend: bool) -> None:
+        """A control message may have been missed: everybody is identified anew, if `suspend` before he hears more."""
+        if suspend:
+            self.control(Control("identity"))
+            return
+        for connection in list(self._connections):
+            if connection.is_open:
+                self.reidentification.ask(connection)
+
+    def start_over(self, why: str) -> None:
+        """The log is another one: nothing of before can be replayed, and everybody is suspended."""
+        self._log.warn("Everything may be missing, and all connections are told to reload: {why}.", why=why)
+        self.deal()
+        self.history.start_over("restart")
+        self.distrust(True)
+
+    def _suspend(self, connections: Iterable[Connection]) -> None:
+        self.deal()
+        for connection in list(connections):
+            connection.suspend()
 
     def _push_all(self, room: Room, group: Group, frame: bytes) -> None:
         """A frame for a whole group; groups of one room have no connection in common."""
@@ -113,14 +189,14 @@ class Hub:
         if self._gathering is room:
             group.frames.append(frame)
         else:
-            self._push(group.members, frame)
+            self._push(group.members, (group.channel, frame))
 
-    def _push(self, members: Iterable[Connection], frame: bytes) -> None:
+    def _push(self, members: Iterable[Connection], frame: Frame) -> None:
         self.deal()
-        # One list append per delivery, about 40 ns. Nothing else belongs in here.
+        # One list append per delivery, about 50 ns. Nothing else belongs in here.
         dirty = self._dirty
         for member in members:
-            pending = member.pending
+            pending = member.out.pending
             if not pending:
                 dirty.append(member)
             pending.append(frame)
@@ -132,11 +208,13 @@ class Hub:
         """
         room, self._gathering = self._gathering, None
         for group in () if room is None else room.values():
-            frames, group.frames = group.frames, []
-            for member in group.members if frames else ():
-                if not member.pending:
+            if not group.frames:
+                continue
+            frames, group.frames = [(group.channel, frame) for frame in group.frames], []
+            for member in group.members:
+                if not member.out.pending:
                     self._dirty.append(member)
-                member.pending.extend(frames)
+                member.out.pending.extend(frames)
 
     def flush(self) -> None:
         """One write per connection that has something: called when the feed has no more for this turn."""
@@ -144,33 +222,41 @@ class Hub:
         for group in () if room is None else list(room.values()):
             frames, group.frames = group.frames, []
             if frames:
+                self.writing = group.channel
                 self._write(list(group.members), b"".join(frames), len(frames))
         if self._dirty:
             self._flush_each()
+        self.waiting.look(self._log_index.last)
         now = self.clock.seconds()
         if now - self._trimmed >= TRIM_SECONDS:
             self._trimmed = now
-            self.ring.trim(now)
+            self.history.trim(now)
 
     def _write(self, members: Iterable[Connection], data: bytes, events: int) -> None:
         # The hot loop: one send to the kernel per connection, 5 us and more; 0.1 us is spent here.
         for member in members:
-            member.quiet = False
             try:
-                member.write(data)
+                member.out.write(data)
             except Exception:
-                # One broken connection must not take the others' event away.
-                self._log.failure("A connection broke while it was written to; it is dropped.")
-                member.abort()
+                self._drop_broken(member)
             else:
                 self.delivered += events
 
     def _flush_each(self) -> None:
         dirty, self._dirty = self._dirty, []
         for member in dirty:
-            pending, member.pending = member.pending, []
-            if pending:
-                self._write((member,), b"".join(pending), len(pending))
+            events = len(member.out.pending)
+            try:
+                member.out.flush()
+            except Exception:
+                self._drop_broken(member)
+            else:
+                self.delivered += events
+
+    def _drop_broken(self, member: Connection) -> None:
+        # One broken connection must not take the others' event away.
+        self._log.failure("A connection broke while it was written to; it is dropped.")
+        member.abort()
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
@@ -190,8 +276,28 @@ class Hub:
         if user is not None:
             self._users.setdefault(user, {})[connection] = None
 
-    def subscribe(self, connection: Connection, grants: Iterable[Grant], after: int) -> dict[str, Granted]:
-        """The connection listens from here on, and has pending what was released after a feed index.
+    def answer(self, channel: str, since: str | None, after: int) -> Answer:
+        """What is to be replayed of a channel.
+
+        Args:
+            channel: which one.
+            since: the client's position; None: it has none.
+            after: the feed index from which on it hears, where it has none.
+        """
+        return (
+            self.history.after(channel, after) if since is None else self.history.since(channel, Position.parse(since))
+        )
+
+    def subscribe(
+        self, connection: Connection, grants: Mapping[str, str], answers: Mapping[str, Answer], most: int
+    ) -> dict[str, Granted]:
+        """The connection listens from here on, and has pending what is to be replayed, in feed order.
+
+        Args:
+            connection: which one.
+            grants: the audience of each channel.
+            answers: what is to be replayed of each.
+            most: bytes of the replay; with more it is told to reload, as `slow`.
 
         Returns:
             What it was granted, by channel, in the order of the grants.
@@ -199,38 +305,60 @@ class Hub:
         self.deal()
         granted: dict[str, Granted] = {}
         replays: list[list[Entry]] = []
-        audiences: dict[str, str] = {}
-        for grant in grants:
-            room = self._rooms.setdefault(grant.channel, {})
-            key = (connection.encoder, grant.audience)
-            if key not in room:
-                room[key] = Group(*key)
-            room[key].members[connection] = None
-            connection.channels[grant.channel] = grant.audience
-            entries, why = self.ring.since(grant.channel, after)
-            shown = [
-                entry for entry in entries if entry.event and self._is_shown(entry.event, connection, grant.audience)
-            ]
-            replays.append(shown)
-            audiences[grant.channel] = grant.audience
-            granted[grant.channel] = Granted(grant.audience, len(shown), why)
-        for entry in in_feed_order(replays):
-            event = entry.event
-            view = None if event is None else event.view(audiences[event.channel])
-            if event is not None and view is not None:
-                connection.pending.append(connection.encoder.event(event, view, entry.id, entry.ts))
+        for channel, audience in grants.items():
+            connection.channels[channel] = audience
+            self._enter(connection, channel, audience)
+            answer = answers[channel]
+            if isinstance(answer, list):
+                shown = [entry for entry in answer if entry.event and self._is_shown(entry.event, connection, audience)]
+                replays.append(shown)
+                granted[channel] = Granted(audience, len(shown))
+            else:
+                granted[channel] = Granted(audience, 0, "restart" if isinstance(answer, Wait) else answer)
+        frames = self._encode(in_feed_order(replays), connection, grants)
+        if sum(len(data) for _, data in frames) > most:
+            for channel in dict.fromkeys(channel for channel, _ in frames):
+                granted[channel] = Granted(grants[channel], 0, "slow")
+            frames = []
+        connection.out.pending.extend(frames)
         return granted
+
+    def _encode(self, entries: Iterable[Entry], connection: Connection, grants: Mapping[str, str]) -> list[Frame]:
+        encoder, frames = connection.encoder, []
+        for entry in entries:
+            event = entry.event
+            view = None if event is None else event.view(grants[event.channel])
+            if event is not None and view is not None:
+                frames.append((event.channel, encoder.event(event, view, entry.id, entry.ts, entry.position)))
+        return frames
 
     def unsubscribe(self, connection: Connection, channel: str) -> None:
         """The connection does not listen to this channel any more; what is pending stays."""
         audience = connection.channels.pop(channel, None)
-        if audience is None:
-            return
+        if audience is not None:
+            self.deal()
+            self._leave(connection, channel, audience)
+
+    def part(self, connection: Connection) -> None:
+        """A connection leaves all rooms and keeps its channels, until it subscribes to them again."""
         self.deal()
-        room = self._rooms[channel]
-        members = room[connection.encoder, audience].members
-        del members[connection]
-        if not members:
+        for channel, audience in connection.channels.items():
+            self._leave(connection, channel, audience)
+
+    def _enter(self, connection: Connection, channel: str, audience: str) -> None:
+        room = self._rooms.setdefault(channel, {})
+        key = (connection.encoder, audience)
+        if key not in room:
+            room[key] = Group(channel, *key)
+        room[key].members[connection] = None
+
+    def _leave(self, connection: Connection, channel: str, audience: str) -> None:
+        room = self._rooms.get(channel)
+        group = None if room is None else room.get((connection.encoder, audience))
+        if room is None or group is None or connection not in group.members:
+            return  # it has left before: it is suspended
+        del group.members[connection]
+        if not group.members:
             del room[connection.encoder, audience]
             if not room:
                 del self._rooms[channel]
@@ -239,6 +367,7 @@ class Hub:
         """A connection is ending: it hears nothing more."""
         for channel in list(connection.channels):
             self.unsubscribe(connection, channel)
+        self.reidentification.discard(connection)
         user = connection.user
         if user is not None and user in self._users:
             self._users[user].pop(connection, None)

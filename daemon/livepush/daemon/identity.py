@@ -1,7 +1,7 @@
 """Who a browser's cookies belong to: the daemon's only door to Django.
 
     load() / site()        Django is set up; what the daemon needs of it comes out as plain values
-    Reader                 blocking: Cookie header -> session -> user -> declared permissions
+    Reader                 blocking: Cookie header -> session -> user -> declared permissions, and the same anew
     Identifier             the same from the reactor, in a bounded pool of threads of its own
 
 Nothing here writes (`livepush.django.sessions` says how), so the account of `LIVEPUSH_AUTH_DATABASE` needs SELECT only,
@@ -39,7 +39,7 @@ from livepush.daemon.entitlement import AudienceRule, ChannelRule, Directory, Sn
 from livepush.daemon.errors import Busy, IdentityUnavailable
 from livepush.daemon.origin import OriginSettings
 from livepush.django import channels, conf
-from livepush.django.sessions import Sessions, reading_from
+from livepush.django.sessions import Login, Sessions, is_signed_by, reading_from
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that JavaScript holds exactly; a larger primary key goes to browsers as a text."""
@@ -215,16 +215,43 @@ class Reader:
             login = self._settings.sessions.login_of(cookies)
             if login is None:
                 return self._anonymous()
-            user = login.user
-            return Snapshot(
-                user=str(user.pk),
-                wire_user=user.pk if _is_exact(user.pk) else str(user.pk),
-                session_key=login.session_key,
-                auth_hash=login.auth_hash,
-                permissions=self._held_by(user),
-                is_superuser=bool(getattr(user, "is_superuser", False)),
-                admitted=True,
-            )
+            return self._snapshot_of(login)
+
+    def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
+        """The same visitor as he is now.
+
+        The session is read by its key, which must still be a login of the same user, signed by his present password.
+        Where the cookie held the session itself, his present password must have signed what was read then.
+
+        Returns:
+            None: that login has ended.
+
+        Raises:
+            Exception: as `identify`.
+        """
+        with reading_from(self._settings.database):
+            if snapshot.user is None:
+                return self._anonymous()
+            if snapshot.session_key is not None:
+                login = self._settings.sessions.login_of_key(snapshot.session_key)
+                return None if login is None or str(login.user.pk) != snapshot.user else self._snapshot_of(login)
+        user = self._fresh(snapshot)
+        with reading_from(self._settings.database):
+            if user is None or not user.is_authenticated or not _is_signed(user, snapshot.auth_hash):
+                return None
+            return self._snapshot_of(Login(user, None, snapshot.auth_hash))
+
+    def _snapshot_of(self, login: Login) -> Snapshot:
+        user = login.user
+        return Snapshot(
+            user=str(user.pk),
+            wire_user=user.pk if _is_exact(user.pk) else str(user.pk),
+            session_key=login.session_key,
+            auth_hash=login.auth_hash,
+            permissions=self._held_by(user),
+            is_superuser=bool(getattr(user, "is_superuser", False)),
+            admitted=True,
+        )
 
     def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         """What the declaration's own `allows` says, of a user read anew.
@@ -341,6 +368,15 @@ class Identifier:
         """
         return await self._run(partial(self._reader.identify, cookies))
 
+    async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
+        """The same visitor as he is now; None: his login has ended.
+
+        Raises:
+            Busy: too many are waiting.
+            IdentityUnavailable: as for `identify`.
+        """
+        return await self._run(partial(self._reader.reidentify, snapshot))
+
     async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         """The object-level rule of a channel's declaration, asked of a fresh user.
 
@@ -377,6 +413,11 @@ class Identifier:
             return job()
         finally:
             close_old_connections()
+
+
+def _is_signed(user: Any, auth_hash: str | None) -> bool:
+    """As at the login: a user model without a password's hash has nothing that could have changed."""
+    return not hasattr(user, "get_session_auth_hash") or is_signed_by(user, auth_hash)
 
 
 def _is_exact(pk: object) -> bool:

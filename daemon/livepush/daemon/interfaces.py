@@ -34,21 +34,24 @@ class Link(Protocol):
 class Encoder(Protocol):
     """A wire format: how an event and a loss look to its clients. One object a format; it is a key of the hub."""
 
-    def event(self, event: Event, view: Json, id: str | None, ts: int) -> bytes:  # noqa: A002 - the word on the wire
-        """The bytes of one event as one audience is shown it."""
+    def event(self, event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
+        """The bytes of one event as one audience is shown it, with its position; `id` and `at` None: a live event."""
 
-    def resync(self, channel: str, why: str) -> bytes:
-        """The bytes that say: events of this channel may be missing."""
+    def resync(self, channel: str, why: str, at: str) -> bytes:
+        """The bytes that say: events of this channel may be missing; go on from this position."""
 
 
 class Identity(Protocol):
     """What a connection asks of Django; see `livepush.daemon.identity.Identifier`.
 
-    Both raise `Busy` when the pool's queue is full and `IdentityUnavailable` when the database fails.
+    All raise `Busy` when the pool's queue is full and `IdentityUnavailable` when the database fails.
     """
 
     async def identify(self, cookies: str) -> Snapshot | None:
         """The user of a Cookie header; None: nobody who may connect."""
+
+    async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
+        """The same visitor as he is now; None: his login has ended."""
 
     async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         """The declared channel's object-level rule."""

@@ -59,7 +59,13 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
         status_token=conf.status_token,
     )
     hub = Hub(site.directory, reactor, RingSettings(conf.ring_seconds, conf.ring_events, conf.ring_bytes))
-    feed = Feed(reactor, FeedSettings(url, instance=settings.instance, queue_length=conf.queue_length), hub)
+    feed_settings = FeedSettings(
+        url, instance=settings.instance, queue_length=conf.queue_length, ring_seconds=conf.ring_seconds
+    )
+    feed = Feed(reactor, feed_settings, hub)
+    hub.follow(feed.intake.log)
+    hub.waiting.is_ready = lambda: feed.ready
+    feed.watch(lambda _: hub.flush())
     availability = Availability(feed)
     websocket = WebSocketEndpoint(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
     tree = resources(websocket, settings.status_token, lambda: hub.connections, availability.reasons)

@@ -3,12 +3,16 @@
 Twisted's own `write` appends to a buffer and asks the reactor to send it in the next turn, which costs two epoll_ctl
 calls per write. What leaves here has been joined already (one write per connection and turn), so it is worth trying
 `send` first: about 7.5 us a write becomes 5.5 us. Whatever the kernel does not take goes through Twisted's buffering,
-with its producer notices, as ever.
+with its producer notices. The producer hears of it as soon as there is something, not at 64 KiB: what waits is held by
+the connection, where it can still be taken back.
 """
 
 from __future__ import annotations
 
+from typing import cast
+
 from twisted.internet import tcp
+from twisted.internet.interfaces import IPushProducer
 
 
 class EagerServer(tcp.Server):
@@ -32,3 +36,10 @@ class EagerServer(tcp.Server):
             return
         if sent < len(data):
             tcp.Server.write(self, data[sent:])
+
+    def _maybePauseProducer(self) -> None:
+        # Twisted's own hook, called after each `write` that is buffered.
+        producer = cast(IPushProducer | None, self.producer)
+        if producer is not None and self.streamingProducer and not self.producerPaused:
+            self.producerPaused = True
+            producer.pauseProducing()

@@ -99,6 +99,11 @@ class WebSocketLink(WebSocketServerProtocol):
         if self.state == WebSocketProtocol.STATE_CLOSING and not isReply and self._dropping is None:
             self._dropping = self.endpoint.clock.callLater(CLOSE_SECONDS, self._drop)
 
+    def dropConnection(self, abort: bool = False) -> None:
+        """Ends TCP; a transport that waits for a paused producer would never do it."""
+        self.transport.unregisterProducer()
+        WebSocketServerProtocol.dropConnection(self, abort)
+
     def _drop(self) -> None:
         self._dropping = None
         self.dropConnection(abort=True)

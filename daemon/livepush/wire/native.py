@@ -4,19 +4,30 @@ C is the client, S the server. `n` is the client's request number (0 to 2^53 - 1
 without it is unsolicited. Unknown fields are ignored by both sides. With the subprotocol `livepush.v1` the server sends
 nothing before `hello`; without a subprotocol the client is a listener from the start and may still say `hello`.
 
-    C  {"op": "hello", "n": 0, "tab": "k3f9", "channels": {"orders": null}}
-           the random id of the tab; the channels wanted (missing: the declared ones), each with a position or null
-    S  {"op": "welcome", "n": 0, "conn": "c9", "user": 7, "heartbeat": 25, "retry": [500, 20000],
-        "channels": {"orders": {"audience": "moderator", "replayed": 0}}}
-           what is granted; refused channels are absent; "resync" in place of "replayed" where events may be missing
-    C  {"op": "subscribe", "n": 1, "channel": "orders.5"}      {"op": "unsubscribe", "n": 2, "channel": "orders.5"}
-    S  {"op": "ok", "n": 1, "channel": "orders.5", "audience": "client", "replayed": 0}     (unsubscribe: no audience)
+    C  {"op": "hello", "n": 0, "tab": "k3f9", "channels": {"orders": "<position>", "chat": null}}
+           the random id of the tab; the channels wanted (missing: the declared ones), each with the position to go on
+           from or null
+    S  {"op": "welcome", "n": 0, "conn": "c9", "user": 7, "heartbeat": 25, "retry": [500, 20000], "at": "...",
+        "channels": {"orders": {"audience": "moderator", "replayed": 3}, "chat": {"audience": "all", "resync": "slow"}}}
+           what is granted; refused channels are absent. What is replayed of all channels stands before it, in feed
+           order; "resync" in place of "replayed" where that can't be complete: reload, and go on from `at`
+    C  {"op": "subscribe", "n": 1, "channel": "orders.5", "since": "<position>"}     {"op": "unsubscribe", "n": 2, ...}
+    S  {"op": "ok", "n": 1, "channel": "orders.5", "audience": "client", "replayed": 0, "at": "..."}
+           of `subscribe`, after its replay; of `unsubscribe`: only n and channel
     S  {"op": "error", "n": 1, "code": "forbidden", "retry": false, "message": "..."}       codes: `ErrorCode`
-    S  {"op": "event", "channel": "orders", "type": "lock", "data": {...}, "id": "a1b2c3-17", "ts": 1732250000123}
-           `id` <publisher>-<number>, absent on live events; `ts` when Django published it, ms; "key" and "version"
-           where the publisher gave them: what the event is about, and a number that grows with each change of it
-    S  {"op": "resync", "channel": "orders", "why": "hole" | "restart" | "publisher" | "trimmed" | "slow"}
-    S  {"op": "heartbeat"}          when nothing was sent for `heartbeat` seconds, and only to who said hello
+    S  {"op": "event", "channel": "orders", "type": "lock", "data": {...}, "id": "a1b2c3-17", "at": "...",
+        "ts": 1732250000123}
+           `id` <publisher>-<number> and `at` are absent on live events; `ts` when Django published it, ms; "key" and
+           "version" where the publisher gave them: what the event is about, and a number that grows with each change
+    S  {"op": "resync", "channel": "orders", "why": "hole" | "restart" | "publisher" | "trimmed" | "slow", "at": "..."}
+    S  {"op": "gone", "channel": "orders", "why": "permission"}
+           the user may not listen any more. The channel keeps its position and stays wanted
+    S  {"op": "back", "channel": "orders", "audience": "client", "at": "..."}
+           he may again, or as another audience: reload, and go on from `at`; what lay between is not replayed
+    S  {"op": "heartbeat", "at": "..."}     every `heartbeat` seconds, and only to who said hello
+           moves the positions of all channels that are granted
+
+`at` is the position of a client that has got everything of the channel so far. It is an opaque text.
 
 A message that is not an object of this form ends the connection with 4400; an unknown `op` and a channel that is none,
 or not this user's, are answered with `error`.
@@ -47,6 +58,7 @@ class ErrorCode(StrEnum):
     """What an `error` says; each has a heading in the reference."""
 
     BAD_CHANNEL = "bad_channel"
+    BUSY = "busy"
     FORBIDDEN = "forbidden"
     TOO_MANY_SUBSCRIPTIONS = "too_many_subscriptions"
     UNEXPECTED = "unexpected"
@@ -126,11 +138,13 @@ def parse(raw: bytes, depth: int) -> Request:
     return Unknown(n)
 
 
-def event_frame(event: Event, view: Json, id: str | None, ts: int) -> bytes:  # noqa: A002 - the word on the wire
-    """The frame of an event as one audience is shown it."""
+def event_frame(event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
+    """The frame of an event as one audience is shown it; `id` and `at` are None for live events."""
     message: Json = {"op": "event", "channel": event.channel, "type": event.type, "data": view}
     if id is not None:
         message["id"] = id
+    if at is not None:
+        message["at"] = at
     message["ts"] = ts
     if event.key is not None:
         message["key"] = event.key
@@ -145,18 +159,23 @@ def welcome_frame(
     user: int | str | None,
     heartbeat: float,
     retry: tuple[int, int],
+    at: str,
     channels: Mapping[str, Granted],
 ) -> bytes:
     """The answer to `hello`; heartbeat in seconds, retry in milliseconds."""
     granted = {name: grant.fields() for name, grant in channels.items()}
     welcome: Json = {"op": "welcome", "conn": conn, "user": user, "heartbeat": heartbeat, "retry": retry}
-    return _frame(_numbered({**welcome, "channels": granted}, n))
+    return _frame(_numbered({**welcome, "at": at, "channels": granted}, n))
 
 
-def ok_frame(n: int | None, channel: str, granted: Granted | None = None) -> bytes:
-    """The answer to `subscribe` (with what is granted) or `unsubscribe`."""
-    message: Json = {"op": "ok", "channel": channel}
-    return _frame(_numbered(message if granted is None else {**message, **granted.fields()}, n))
+def granted_frame(n: int | None, channel: str, granted: Granted, at: str) -> bytes:
+    """The answer to `subscribe`."""
+    return _frame(_numbered({"op": "ok", "channel": channel, **granted.fields(), "at": at}, n))
+
+
+def ok_frame(n: int | None, channel: str) -> bytes:
+    """The answer to `unsubscribe`."""
+    return _frame(_numbered({"op": "ok", "channel": channel}, n))
 
 
 def error_frame(n: int | None, code: ErrorCode, message: str, retry: bool = False) -> bytes:
@@ -164,12 +183,24 @@ def error_frame(n: int | None, code: ErrorCode, message: str, retry: bool = Fals
     return _frame(_numbered({"op": "error", "code": code, "retry": retry, "message": message}, n))
 
 
-def resync_frame(channel: str, why: str) -> bytes:
+def resync_frame(channel: str, why: str, at: str) -> bytes:
     """Events of this channel may be missing: reload."""
-    return _frame({"op": "resync", "channel": channel, "why": why})
+    return _frame({"op": "resync", "channel": channel, "why": why, "at": at})
 
 
-HEARTBEAT_FRAME = text_frame(b'{"op":"heartbeat"}')
+def gone_frame(channel: str, why: str) -> bytes:
+    """The user may not listen to this channel any more."""
+    return _frame({"op": "gone", "channel": channel, "why": why})
+
+
+def back_frame(channel: str, audience: str, at: str) -> bytes:
+    """He may again, or he is of another audience now: reload."""
+    return _frame({"op": "back", "channel": channel, "audience": audience, "at": at})
+
+
+def heartbeat_frame(at: str) -> bytes:
+    """A sign of life, with the position of whoever has got everything so far."""
+    return _frame({"op": "heartbeat", "at": at})
 
 
 def _frame(message: Json) -> bytes:

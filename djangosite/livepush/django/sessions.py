@@ -69,11 +69,18 @@ class Sessions:
         Raises:
             Exception: a database, a cache, or the code of a session engine or an authentication backend failed.
         """
+        return self.login_of_key(parse_cookie(cookies).get(self.cookie, ""))
+
+    def login_of_key(self, key: str) -> Login | None:
+        """The same for the session cookie's value: the session's key, or with signed_cookies the session itself.
+
+        Raises:
+            Exception: as `login_of`.
+        """
         from django.contrib.sessions.backends import signed_cookies
 
         engine: Any = importlib.import_module(self.engine).SessionStore
         signed = issubclass(engine, signed_cookies.SessionStore)
-        key = parse_cookie(cookies).get(self.cookie, "")
         if not (_SIGNED if signed else _KEY).fullmatch(key):
             return None
         data = read_session(engine(key))
@@ -88,7 +95,7 @@ class Sessions:
         if user is None or not user.is_authenticated:
             return None
         auth_hash = data.get(HASH_SESSION_KEY)
-        if hasattr(user, "get_session_auth_hash") and not _is_signed_by(user, auth_hash):
+        if hasattr(user, "get_session_auth_hash") and not is_signed_by(user, auth_hash):
             return None
         return Login(user, None if signed else key, auth_hash if isinstance(auth_hash, str) else None)
 
@@ -144,8 +151,8 @@ def _read_file(store: Any) -> Any:
     return data
 
 
-def _is_signed_by(user: Any, auth_hash: object) -> bool:
-    """Whether the session was made with the present password; all secrets are tried, whichever fits."""
+def is_signed_by(user: Any, auth_hash: object) -> bool:
+    """Whether a session with this hash was made with the present password; all secrets are tried, whichever fits."""
     hashes = [user.get_session_auth_hash()]
     if hasattr(user, "get_session_auth_fallback_hash"):
         hashes.extend(user.get_session_auth_fallback_hash())

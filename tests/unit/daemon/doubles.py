@@ -48,9 +48,9 @@ def make_moderator(user: int = 8) -> Snapshot:
     return make_snapshot(user, "orders.lock_order", "orders.delete_order")
 
 
-def make_hub(clock: IReactorTime | None = None, ring: RingSettings | None = None) -> Hub:
+def make_hub(clock: IReactorTime | None = None, ring: RingSettings | None = None, nonce: str = "me") -> Hub:
     """A hub with the channels of `RULES`."""
-    return Hub(Directory(RULES), clock or Clock(), ring)
+    return Hub(Directory(RULES), clock or Clock(), ring, nonce)
 
 
 class FakeLink:
@@ -112,7 +112,7 @@ class FakeLink:
 
 
 class FakeIdentity:
-    """Answers at once, or, when `waits`, when the test fires what stands in `waiting`."""
+    """Answers at once, or, when `waits`, when the test fires what stands in `waiting`, with another answer or None."""
 
     def __init__(self, snapshot: Snapshot | None = None, waits: bool = False) -> None:
         self.snapshot, self.waits = snapshot, waits
@@ -126,18 +126,25 @@ class FakeIdentity:
         await self._wait()
         return self.snapshot
 
+    async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
+        answer = self.snapshot  # the database is read when the job starts
+        self.asked.append("reidentify")
+        given = await self._wait()
+        return answer if given is None else given
+
     async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         self.asked.append(channel)
         await self._wait()
         return channel in self.allowed
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> Any:
         if self.error is not None:
             raise self.error
-        if self.waits:
-            done: Deferred[None] = Deferred()
-            self.waiting.append(done)
-            await done
+        if not self.waits:
+            return None
+        done: Deferred[Any] = Deferred()
+        self.waiting.append(done)
+        return await done
 
 
 class Browser:

@@ -112,7 +112,7 @@ class HelloTests(ConnectionCase):
     def test_a_position_from_elsewhere(self) -> None:
         """A position that this process can't vouch for is answered with resync."""
         (welcome,) = self.open().says(op="hello", channels={"orders": "n.1.2.c", "news": None})
-        self.assertEqual(welcome["channels"]["orders"], {"audience": "client", "resync": "restart"})
+        self.assertEqual(welcome["channels"]["orders"], {"audience": "client", "resync": "trimmed"})
         self.assertEqual(welcome["channels"]["news"], {"audience": "all", "replayed": 0})
 
     def test_none_in_time(self) -> None:
@@ -161,7 +161,9 @@ class SubscriptionTests(ConnectionCase):
         browser = self.open().greets()
         for n in (1, 2):
             (ok,) = browser.says(op="subscribe", n=n, channel="news")
-            self.assertEqual(ok, {"op": "ok", "n": n, "channel": "news", "audience": "all", "replayed": 0})
+            self.assertEqual(
+                ok, {"op": "ok", "n": n, "channel": "news", "audience": "all", "replayed": 0, "at": "me.0.-1."}
+            )
         publish(self.hub, "news")
         self.assertEqual(browser.link.ops(), ["event"])
 
@@ -299,20 +301,44 @@ class OutboundTests(ConnectionCase):
         self.assertEqual([message["id"] for message in browser.link.messages()], ["p-2"])
 
     def test_too_slow(self) -> None:
-        """Over the bound the connection ends with 4002, holds nothing any more, and the others get their event."""
+        """Over the bound the events give way to a resync in the place of the first; answers stay, and nobody else
+        notices."""
         slow, fast = self.open(limits=Limits(outbound_bytes=4_096)).greets(), self.open().greets()
         slow.connection.pauseProducing()
-        number = 0
-        while slow.link.code is None:
-            number += 1
-            self.assertLess(number, 100)
+        slow.says(op="unsubscribe", n=1, channel="news")
+        for number in range(1, 41):
             publish(self.hub, number=number)
-        self.assertEqual(slow.link.closed_with, (Close.TOO_SLOW, "this client reads too slowly"))
-        self.assertEqual(len(fast.link.messages()), number)
-        self.assertEqual(self.hub.connections, 1)
+            if number == 5:
+                slow.says(op="unsubscribe", n=2, channel="news")
+        self.assertEqual(len(fast.link.messages()), 40)
         slow.connection.resumeProducing()
-        publish(self.hub, number=number + 1)
-        self.assertEqual(slow.link.written, [])
+        first, resync, second, *rest = slow.link.messages()
+        self.assertEqual((first["n"], second["n"]), (1, 2))
+        self.assertEqual((resync["op"], resync["channel"], resync["why"]), ("resync", "orders", "slow"))
+        index = int(resync["at"].split(".")[1])
+        self.assertEqual([each["id"] for each in rest], [f"p-{number}" for number in range(index + 1, 41)])
+        self.assertTrue(rest)
+
+    def test_answers_alone_are_too_many(self) -> None:
+        """Who asks on and on and does not read the answers is closed with 4002."""
+        browser = self.open(limits=Limits(outbound_bytes=4_096)).greets()
+        browser.connection.pauseProducing()
+        for n in range(200):
+            browser.says(op="unsubscribe", n=n, channel="news")
+        self.assertEqual(browser.link.closed_with, (Close.TOO_SLOW, "this client reads too slowly"))
+        self.assertEqual((self.hub.connections, browser.link.written), (0, []))
+        browser.connection.resumeProducing()
+        self.assertEqual(browser.link.written, [])
+
+    def test_a_long_replay_leaves_in_pieces(self) -> None:
+        """No write is much above 64 KiB, so that what the peer does not take can still be taken back."""
+        browser = self.open(waits=True)
+        for number in range(1, 21):
+            self.hub.event(Event("orders", "lock", {"pad": "x" * 10_000}), f"p-{number}", 5, 10_000)
+        browser.answered()
+        browser.connection.received(b'{"op": "hello"}')
+        self.assertLess(max(len(each) for each in browser.link.written), 65_537)
+        self.assertEqual(len(browser.link.messages()), 21)
 
 
 class BeatTests(ConnectionCase):
@@ -345,18 +371,27 @@ class BeatTests(ConnectionCase):
             browser.connection.beat()
         self.assertEqual(browser.link.code, None)
 
-    def test_quiet_connection(self) -> None:
-        """Who has been sent nothing for an interval is sent a heartbeat; who has, is not."""
+    def test_positions_move(self) -> None:
+        """Each beat carries the position, also where one channel is busy: that of the others must not grow old."""
         browser = self.open().greets()
+        for number in (1, 2):
+            publish(self.hub, number=number)
+            browser.connection.heard = True
+            browser.connection.beat()
+            event, beat = browser.link.messages()
+            self.assertEqual((event["op"], event["at"]), ("event", f"me.{number}.-1."))
+            self.assertEqual(beat, {"op": "heartbeat", "at": f"me.{number}.-1."})
+
+    def test_a_beat_waits_like_an_event(self) -> None:
+        """A position never overtakes what stands before it."""
+        browser = self.open().greets()
+        browser.connection.pauseProducing()
+        publish(self.hub, number=1)
         browser.connection.beat()
-        self.assertEqual(browser.link.ops(), [])
-        browser.connection.heard = True
-        browser.connection.beat()
-        self.assertEqual(browser.link.ops(), ["heartbeat"])
-        publish(self.hub)
-        browser.connection.heard = True
-        browser.connection.beat()
-        self.assertEqual(browser.link.ops(), ["event"])
+        publish(self.hub, number=2)
+        self.assertEqual(browser.link.written, [])
+        browser.connection.resumeProducing()
+        self.assertEqual(browser.link.ops(), ["event", "heartbeat", "event"])
 
 
 class ClosingTests(ConnectionCase):

@@ -254,8 +254,9 @@ class LossTests(HubCase):
         client, moderator, guest = (self.browser(each) for each in (make_client(), make_moderator(), make_snapshot(9)))
         self.hub.resync("orders", "publisher")
         self.hub.flush()
+        expected = {"op": "resync", "channel": "orders", "why": "publisher", "at": "me.1.-1."}
         for browser in (client, moderator):
-            self.assertEqual(browser.link.messages(), [{"op": "resync", "channel": "orders", "why": "publisher"}])
+            self.assertEqual(browser.link.messages(), [expected])
         self.assertEqual(guest.link.messages(), [])
 
     def test_everywhere(self) -> None:
@@ -289,4 +290,4 @@ class LifeTests(HubCase):
         self.publish(channel="news")
         self.clock.advance(30)
         self.publish()
-        self.assertEqual(len(self.hub.ring), 1)
+        self.assertEqual(len(self.hub.history.ring), 1)

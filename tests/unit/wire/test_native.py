@@ -91,33 +91,35 @@ class EncodeTests(SynchronousTestCase):
     """What the server says."""
 
     def test_event(self) -> None:
-        """An event carries the view, its id and when it was published; a live one has no id."""
+        """An event carries the view, its id and when it was published; a live one has neither id nor position."""
         event = Event("orders", "lock", {"order": 5})
         self.assertEqual(
-            message(native.event_frame(event, {"order": 5, "é": "\u2028</script>"}, "a1-17", 12)),
+            message(native.event_frame(event, {"order": 5, "é": "\u2028</script>"}, "a1-17", 12, "p.1")),
             {
                 "op": "event",
                 "channel": "orders",
                 "type": "lock",
                 "data": {"order": 5, "é": "\u2028</script>"},
                 "id": "a1-17",
+                "at": "p.1",
                 "ts": 12,
             },
         )
-        self.assertNotIn("id", message(native.event_frame(event, {}, None, 12)))
+        live = message(native.event_frame(event, {}, None, 12, None))
+        self.assertEqual((live.get("id"), live.get("at")), (None, None))
 
     def test_key_and_version(self) -> None:
         """What the event is about, and which of two is the newer, reach the page where they were given."""
         event = Event("orders", "lock", {}, key="order-5", version=3)
-        seen = message(native.event_frame(event, {}, "a1-17", 12))
+        seen = message(native.event_frame(event, {}, "a1-17", 12, "p"))
         self.assertEqual((seen["key"], seen["version"]), ("order-5", 3))
-        self.assertNotIn("key", message(native.event_frame(Event("orders", "lock", {}), {}, "a1-17", 12)))
+        self.assertNotIn("key", message(native.event_frame(Event("orders", "lock", {}), {}, "a1-17", 12, "p")))
 
     def test_welcome(self) -> None:
         """A welcome names the user and what is granted, and why a channel must be reloaded."""
         channels = {"orders": Granted("moderator", 3), "chat": Granted("all", 0, "trimmed")}
         self.assertEqual(
-            message(native.welcome_frame(0, "c9", 7, 25, (500, 20_000), channels)),
+            message(native.welcome_frame(0, "c9", 7, 25, (500, 20_000), "p.5", channels)),
             {
                 "op": "welcome",
                 "n": 0,
@@ -125,6 +127,7 @@ class EncodeTests(SynchronousTestCase):
                 "user": 7,
                 "heartbeat": 25,
                 "retry": [500, 20_000],
+                "at": "p.5",
                 "channels": {
                     "orders": {"audience": "moderator", "replayed": 3},
                     "chat": {"audience": "all", "resync": "trimmed"},
@@ -135,15 +138,24 @@ class EncodeTests(SynchronousTestCase):
     def test_answers(self) -> None:
         """Answers echo the request's number where it had one."""
         self.assertEqual(
-            message(native.ok_frame(1, "orders", Granted("client"))),
-            {"op": "ok", "n": 1, "channel": "orders", "audience": "client", "replayed": 0},
+            message(native.granted_frame(1, "orders", Granted("client"), "p.5")),
+            {"op": "ok", "n": 1, "channel": "orders", "audience": "client", "replayed": 0, "at": "p.5"},
         )
         self.assertEqual(message(native.ok_frame(None, "orders")), {"op": "ok", "channel": "orders"})
         self.assertEqual(
             message(native.error_frame(3, ErrorCode.FORBIDDEN, "no")),
             {"op": "error", "n": 3, "code": "forbidden", "retry": False, "message": "no"},
         )
-        self.assertEqual(
-            message(native.resync_frame("orders", "hole")), {"op": "resync", "channel": "orders", "why": "hole"}
-        )
-        self.assertEqual(message(native.HEARTBEAT_FRAME), {"op": "heartbeat"})
+
+    def test_unsolicited(self) -> None:
+        """What moves a position says where to; what takes a channel away does not."""
+        for frame, expected in (
+            (
+                native.resync_frame("orders", "hole", "p"),
+                {"op": "resync", "channel": "orders", "why": "hole", "at": "p"},
+            ),
+            (native.heartbeat_frame("p"), {"op": "heartbeat", "at": "p"}),
+            (native.gone_frame("orders", "permission"), {"op": "gone", "channel": "orders", "why": "permission"}),
+            (native.back_frame("a", "client", "p"), {"op": "back", "channel": "a", "audience": "client", "at": "p"}),
+        ):
+            self.assertEqual(message(frame), expected)

@@ -1,0 +1,104 @@
+"""Who must be identified anew: the suspended first, a few at a time, one job a connection.
+
+A suspended connection hears nothing until the answer is there; the others of a sweep go on meanwhile. A demand that
+comes while a job of its connection runs is remembered, and the job runs again. What the pool or the database refuses is
+asked again after a second, as long as the connection lives; a suspended one lives `SUSPENDED_SECONDS` at most, and then
+its place is given to the next, whatever its job still waits for.
+
+Bound: the connections of this process; `AT_ONCE` jobs, so that those who come new find room in the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from livepush.daemon.errors import Busy, IdentityUnavailable
+
+AT_ONCE = 8
+SUSPENDED_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
+
+
+class Member(Protocol):
+    """A connection."""
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it waits for the answer."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+
+    def reidentify(self) -> Coroutine[Deferred[Any], Any, None]:
+        """Finds out who it is now, and acts on it."""
+
+
+class Reidentification:
+    """The jobs of this process that identify connections anew."""
+
+    def __init__(self, clock: IReactorTime, at_once: int = AT_ONCE) -> None:
+        self._clock, self._at_once = clock, at_once
+        self._urgent: dict[Member, None] = {}
+        self._others: dict[Member, None] = {}
+        self._running: dict[Member, bool] = {}  # whether it was demanded again meanwhile
+        self._starting = False
+
+    def ask(self, member: Member) -> None:
+        """It is to be identified anew."""
+        if member in self._running:
+            self._running[member] = True
+            return
+        if member.suspended:
+            self._others.pop(member, None)
+            self._urgent[member] = None
+        elif member not in self._urgent:
+            self._others[member] = None
+        self._start()
+
+    def discard(self, member: Member) -> None:
+        """It has ended; another one takes its place."""
+        self._urgent.pop(member, None)
+        self._others.pop(member, None)
+        if self._running.pop(member, None) is not None:
+            self._start()
+
+    def _start(self) -> None:
+        if self._starting:  # a job that ended at once: no recursion over a long queue
+            return
+        self._starting = True
+        try:
+            while len(self._running) < self._at_once and (queue := self._urgent or self._others):
+                member = next(iter(queue))
+                del queue[member]
+                self._running[member] = False
+                done = Deferred.fromCoroutine(member.reidentify())
+                done.addCallbacks(self._done, self._failed, callbackArgs=(member,), errbackArgs=(member,))
+        finally:
+            self._starting = False
+
+    def _done(self, _: None, member: Member) -> None:
+        again = self._running.pop(member, None)
+        if again and not member.ended:
+            self.ask(member)
+        self._start()
+
+    def _failed(self, failure: Failure, member: Member) -> None:
+        known = self._running.pop(member, None) is not None
+        if failure.check(Busy, IdentityUnavailable) is None:
+            self._log.failure("A connection could not be identified anew.", failure)
+        if known and not member.ended:
+            self._clock.callLater(AGAIN_SECONDS, self._again, member)
+        self._start()
+
+    def _again(self, member: Member) -> None:
+        if not member.ended:
+            self.ask(member)
+
+    _log = Logger()
