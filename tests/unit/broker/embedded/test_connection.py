@@ -27,11 +27,14 @@ SESSION: list[Any] = [
     spec.Exchange.Declare(exchange="e", type="topic", durable=True),
     spec.Queue.Declare(queue="q", arguments={"x-max-length": 5, "x-overflow": "drop-head"}),
     spec.Queue.Bind(queue="q", exchange="e", routing_key="event.#"),
+    spec.Queue.Declare(queue="log", durable=True, arguments={"x-queue-type": "stream", "x-max-age": "60s"}),
+    spec.Queue.Bind(queue="log", exchange="e", routing_key="event.#"),
     spec.Basic.Qos(prefetch_count=3),
     spec.Confirm.Select(),
     publish(b"body", "event.x", "e", spec.BasicProperties(type="event", headers={"v": 1, "d": {"x": [1, 2]}})),
     publish(b"", "nobody", "e", mandatory=True),
     spec.Basic.Consume(queue="q", consumer_tag="c"),
+    spec.Basic.Consume(queue="log", consumer_tag="s", arguments={"x-stream-offset": "first"}),
     spec.Basic.Ack(0, multiple=True),
     spec.Basic.Get(queue="q"),
     spec.Basic.Nack(0, multiple=True, requeue=True),
@@ -39,6 +42,7 @@ SESSION: list[Any] = [
     spec.Queue.Unbind(queue="q", exchange="e", routing_key="event.#"),
     spec.Queue.Purge(queue="q"),
     spec.Queue.Delete(queue="q"),
+    spec.Queue.Delete(queue="log"),
     spec.Exchange.Delete(exchange="e"),
     spec.Channel.Close(200, "bye", 0, 0),
     Method(0, spec.Connection.Close(200, "bye", 0, 0)),
@@ -406,7 +410,7 @@ class BackpressureTests(SynchronousTestCase):
         self.producer().pauseProducing()
         self.client.send(publish(b"1"), publish(b"2"))
         self.assertEqual(self.client.bodies(), [])
-        self.assertEqual(len(self.broker.vhost.queues["q"].ready), 2)
+        self.assertEqual(self.broker.vhost.queues["q"].count, 2)
         self.producer().resumeProducing()
         self.assertEqual(self.client.bodies(), [b"1", b"2"])
 
