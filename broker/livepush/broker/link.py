@@ -128,8 +128,7 @@ class Link:
 
     def wake(self) -> None:
         """Has the thread look at the backlog."""
-        loop = self._loop
-        if loop is not None:  # else it will look by itself
+        if (loop := self._loop) is not None:  # else it will look by itself
             loop.add_callback_threadsafe(self._pump)
 
     def end(self, timeout: float) -> None:
@@ -170,6 +169,7 @@ class Link:
     def _empty(self, loop: IOLoop) -> None:
         """Carries the backlog until the end, or until the loop breaks down: all that belonged to it is gone then."""
         loop.call_later(0, self._connect)
+        loop.call_later(0, self._pump)  # whoever had something to expire found no loop to wake
         try:
             loop.start()
         except Exception:

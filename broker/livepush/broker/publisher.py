@@ -229,6 +229,7 @@ class Publisher:
         if self._process != os.getpid():
             self._disown()
         with self._lock:
+            self._replace_dead_link()
             self._closed = True
         self.flush(timeout)
         with self._lock:

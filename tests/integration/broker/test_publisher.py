@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
@@ -10,13 +11,15 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pika
 import pika.exceptions
 from twisted.trial.unittest import SynchronousTestCase
 
-from livepush.broker.envelope import Kind, Message, decode
+from livepush.broker.envelope import Control, Kind, Message, decode
 from livepush.broker.errors import Expired, PublisherClosed, PublishError, Refused, Unroutable
 from livepush.broker.names import event_key, live_key
 from livepush.broker.publisher import Draft, Publisher, PublisherSettings, Ticket
@@ -175,6 +178,105 @@ class DeliveryTests(PublisherCase):
         self.assertEqual(len(told), 1)
         self.assertIn("manage.py livepush topology", told[0])
         self.assertNotIn("guest:", told[0])
+
+
+class LogTests(PublisherCase):
+    def test_nothing_is_sent_before_there_is_a_log(self) -> None:
+        """A queue would confirm what nothing keeps: events wait, live expires, and the log says which command helps."""
+        lines = self.capture_log()
+        publisher = self.make_publisher(log="livepush.log")
+        tickets = [publisher.publish(make_draft(index)) for index in range(20)]
+        live = publisher.publish(make_draft(live=True))
+        self.assertIsInstance(live.exception(WAIT), Expired)
+        self.assertEqual((publisher.flush(0), self.read()), (20, []))
+        with self.admin() as connection:
+            channel = connection.channel()
+            channel.queue_declare("livepush.log", durable=True)
+            channel.queue_bind("livepush.log", "livepush", "event.#")
+        self.assertEqual([ticket.result(WAIT) for ticket in tickets], [f"{publisher.id}-{n}" for n in range(1, 21)])
+        self.assert_gap_free(self.read("livepush.log"), {publisher.id: 20})
+        told = [line for line in lines if "404" in line]
+        self.assertEqual(len(told), 1)
+        self.assertIn("can't publish to log 'livepush.log'", told[0])
+        self.assertIn("manage.py livepush topology", told[0])
+
+    def test_a_user_without_rights_may_ask(self) -> None:
+        """A passive declaration needs none."""
+        user = f"django-{self.vhost.name}"
+        self.node.ctl("add_user", user, "s3cret")
+        self.addCleanup(self.node.ctl, "delete_user", user)
+        self.node.ctl("set_permissions", "-p", self.vhost.name, user, "^$", "^livepush$", "^$")
+        publisher = self.make_publisher(url=BrokerURL.parse(self.vhost.url(user=user, password="s3cret")))
+        self.assertEqual(publisher.publish(make_draft()).result(WAIT), f"{publisher.id}-1")
+
+
+class ControlTests(PublisherCase):
+    def test_among_the_events(self) -> None:
+        """It has a number, keeps its place, and one stands for those that follow before it is sent."""
+        publisher = self.make_publisher(log="later")
+        control = Draft.of_control(Control("identity", "5"))
+        tickets = [publisher.publish(draft) for draft in (make_draft(1), control, make_draft(2), control)]
+        self.assertIs(tickets[1], tickets[3])
+        with self.admin() as connection:
+            connection.channel().queue_declare("later", durable=True)
+        self.assertEqual(publisher.flush(WAIT), 0)
+        self.assertEqual(publisher.publish(control).result(WAIT), f"{publisher.id}-4")
+        messages = self.read()
+        self.assert_gap_free(messages, {publisher.id: 4})
+        kinds = [Kind.EVENT, Kind.CONTROL, Kind.EVENT, Kind.CONTROL]
+        self.assertEqual([message.kind for message in messages], kinds)
+        self.assertEqual(messages[1].content, Control("identity", "5"))
+
+    def test_revocations_without_a_broker(self) -> None:
+        """A full backlog takes them, in bounded room."""
+        publisher = self.make_publisher(url=BrokerURL.parse("amqp://guest:guest@127.0.0.1:1/"), messages=1)
+        publisher.publish(make_draft())
+        tickets = {publisher.publish(Draft.of_control(Control("identity", str(n)))) for n in range(20_000)}
+        self.assertFalse(any(ticket.done() for ticket in tickets))
+        self.assertEqual(publisher.flush(0), 10_002)
+
+
+class ThreadTests(PublisherCase):
+    def test_one_that_died_is_replaced(self) -> None:
+        """What it had not got confirmed is sent by the next."""
+        publisher = self.make_publisher()
+        first = publisher.publish(make_draft(0))
+        first.result(WAIT)
+        (thread,) = (one for one in threading.enumerate() if one.name == "livepush-publisher")
+        assert thread.ident is not None
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+        tickets = [publisher.publish(make_draft(1))]  # wakes it, to its end
+        thread.join(WAIT)
+        self.assertFalse(thread.is_alive())
+        self.wait_until(lambda: publisher.flush(0.5) == 0, "the confirms")
+        tickets.append(publisher.publish(make_draft(2)))
+        self.assertEqual(publisher.flush(WAIT), 0)
+        self.assert_gap_free(self.read(), {publisher.id: 1 + len(tickets)})
+        self.assertEqual(publisher.counters.reconnects, 1)
+
+    def test_one_that_can_not_be_started(self) -> None:
+        """Nobody who publishes is told; the log is, once; a later message, or whoever waits, tries again."""
+        lines = self.capture_log()
+        publisher = self.make_publisher()
+
+        def fail(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with self.patched(threading.Thread, "start", fail):
+            tickets = [publisher.publish(make_draft(index)) for index in range(3)]
+        self.assertFalse(any(ticket.done() for ticket in tickets))
+        self.wait_until(lambda: publisher.flush(0.5) == 0, "the confirms")
+        self.assert_gap_free(self.read(), {publisher.id: 3})
+        self.assertEqual(len([line for line in lines if "no thread" in line]), 1)
+
+    @contextmanager
+    def patched(self, owner: object, name: str, value: object) -> Iterator[None]:
+        before = getattr(owner, name)
+        setattr(owner, name, value)
+        try:
+            yield
+        finally:
+            setattr(owner, name, before)
 
 
 class RefusalTests(PublisherCase):
