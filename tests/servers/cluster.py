@@ -36,8 +36,6 @@ def cluster_of(size: int, *, conf: tuple[str, ...] = (), **arguments: Any) -> li
     nodes = [ClusterNode(**arguments) for _ in range(size)]
     lines = [
         "cluster_formation.peer_discovery_backend = classic_config",
-        "cluster_formation.randomized_startup_delay_range.min = 0",
-        "cluster_formation.randomized_startup_delay_range.max = 1",
         "cluster_partition_handling = pause_minority",
         *(f"cluster_formation.classic_config.nodes.{place} = {node.name}" for place, node in enumerate(nodes, 1)),
     ]

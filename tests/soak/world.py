@@ -16,7 +16,6 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.servers.cluster import cluster_of
 from tests.servers.ports import free_ports
@@ -78,8 +77,9 @@ class World:
             (folder / name).mkdir()
         self.processes = Processes(folder / "logs")
         self.database: PrivatePostgreSQL | None = None
-        arguments: dict[str, Any] = {"definitions": definitions()}
-        self.broker = Broker(cluster_of(3, **arguments) if plan.cluster else [PrivateRabbitMQ(**arguments)])
+        known = definitions(log=not plan.cluster)
+        nodes = cluster_of(3, definitions=known) if plan.cluster else [PrivateRabbitMQ(definitions=known)]
+        self.broker = Broker(nodes)
         self.proxies: dict[str, Proxy] = {}
         self.ports: list[int] = []
         self.clients: list[Client] = []
