@@ -89,6 +89,15 @@ class IdentityTests(CommittedCase):
             self.changed(4)
         self.assertEqual(sorted(map(str, self.users)), ["1", "2", "3", "4"])
 
+    def test_rolled_back_inside(self) -> None:
+        """What an inner block takes back is not told with what the outer one commits."""
+        with transaction.atomic():
+            self.changed(1)
+            with self.assertRaises(Rollback), transaction.atomic():
+                self.changed(2)
+                raise Rollback
+        self.assertEqual(self.users, ["1"])
+
     def test_another_database(self) -> None:
         """`using` says whose commit is waited for."""
         with transaction.atomic():

@@ -38,6 +38,13 @@ class FailuresTests(SynchronousTestCase):
         self.assertEqual(len(self.lines), 2)
         self.assertIn("999 more", self.lines[1])
 
+    def test_forked_child(self) -> None:
+        """Where the lock was held by a thread of the parent's, failures are counted all the same."""
+        self.failures._lock.acquire()
+        self.failures.renew_lock()
+        self.failures.add("a", BacklogFull("full"))
+        self.assertEqual(self.failures.counts, {"BacklogFull": 1})
+
     def test_kinds_apart(self) -> None:
         """A new kind of failure is told at once."""
         self.failures.add("a", BacklogFull("full"))

@@ -7,6 +7,8 @@ import threading
 from django.test import override_settings
 from twisted.trial.unittest import SynchronousTestCase
 
+from livepush.broker.backlog import Draft
+from livepush.broker.envelope import Kind
 from livepush.django.conf import BadSetting
 from livepush.django.outlet import Outlet, make_publisher
 from tests.recorder import Recorder
@@ -40,6 +42,16 @@ class OutletTests(SynchronousTestCase):
         """Nothing is made before something is published."""
         Outlet(lambda: self.fail("made"))
 
+    def test_flush(self) -> None:
+        """Waits for what was published, and makes no publisher where nothing was."""
+        Outlet(lambda: self.fail("made")).flush(0)
+        recorder = Recorder()
+        outlet = Outlet(lambda: recorder)
+        outlet.publisher().publish(Draft(Kind.EVENT, "event.a.b", b"{}", "a"))
+        self.assertEqual(outlet.flush(0), 1)
+        recorder.confirm()
+        self.assertEqual(outlet.flush(0), 0)
+
     def test_replaced(self) -> None:
         """A test's recorder takes the place of the publisher, and gives it back."""
         real, recorder = Recorder(), Recorder()
@@ -53,6 +65,8 @@ class OutletTests(SynchronousTestCase):
         with override_settings(LIVEPUSH_BROKER_URL="embedded:5699", LIVEPUSH_BACKLOG_MESSAGES=7):
             publisher = make_publisher()
         self.assertEqual((publisher.settings.url.port, publisher.settings.messages), (5699, 7))
+        with override_settings(LIVEPUSH_FLUSH_SECONDS=0.5):
+            self.assertEqual(make_publisher().settings.flush_seconds, 0.5)
         self.assertEqual(publisher.state, "unused")
 
     def test_faulty_settings(self) -> None:

@@ -182,6 +182,23 @@ class InTransactionTests(CommittedCase):
             transaction.on_commit(lambda: seen.append("after"))
         self.assertEqual(seen, ["before", "after"])
 
+    def test_result_in_an_earlier_hook(self) -> None:
+        """A hook that runs before the event's own is told that the event waits, not that it was rolled back."""
+        asked: list[type[BaseException]] = []
+        events: list[Publication] = []
+
+        def ask() -> None:
+            try:
+                events[0].result(0)
+            except Exception as error:
+                asked.append(type(error))
+
+        with transaction.atomic():
+            transaction.on_commit(ask)
+            events.append(self.publish("orders", "lock", {}))
+        self.assertEqual(asked, [TransactionOpen])
+        self.assertEqual(self.recorder.types, ["lock"])
+
     def test_publisher_raises(self) -> None:
         """Even a publisher that raises costs no other hook, and its other events still go out."""
         seen: list[str] = []
