@@ -16,7 +16,9 @@
 
 Requests are handled one after the other, in order; while one waits for the thread pool or the feed nothing more is
 read, so that what is queued is bounded by one read of the transport. Whatever was decided by a snapshot that a control
-message has outdated meanwhile is decided again.
+message has outdated meanwhile is decided again (`standing`).
+
+This module is past 400 lines because the states and the requests that move a connection between them are read together.
 """
 
 from __future__ import annotations
@@ -32,13 +34,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livepush.broker.names import is_channel
-from livepush.daemon.entitlement import Snapshot
-from livepush.daemon.errors import Busy, IdentityUnavailable
-from livepush.daemon.history import WAIT, Answer
+from livepush.daemon.errors import Busy, IdentityUnavailable, LoggedOut, NotReady
+from livepush.daemon.history import Answer
 from livepush.daemon.interfaces import Encoder, Identity, Link
 from livepush.daemon.outbound import Outbound
-from livepush.daemon.position import Position
 from livepush.daemon.settings import Limits
+from livepush.daemon.standing import Audiences, Standing
 from livepush.daemon.suspension import SUSPENDED_SECONDS
 from livepush.wire import native
 from livepush.wire.closing import Close
@@ -47,12 +48,6 @@ from livepush.wire.native import ErrorCode
 
 if TYPE_CHECKING:
     from livepush.daemon.hub import Hub
-
-WAIT_SECONDS = 5.0
-"""How long a request waits for the log reader to come as far as its positions, or for the feed to be ready."""
-
-Audiences = dict[str, str]
-"""Channels that a user may listen to, each with his audience."""
 
 
 class State(Enum):
@@ -70,10 +65,7 @@ class Connection:
 
     __slots__ = (
         "_busy",
-        "_certain",
-        "_epoch",
         "_greets",
-        "_identity",
         "_inbox",
         "_limits",
         "_link",
@@ -81,7 +73,6 @@ class Connection:
         "_refused",
         "_suspended_at",
         "_timer",
-        "_waiting",
         "channels",
         "encoder",
         "heard",
@@ -89,9 +80,8 @@ class Connection:
         "missed",
         "name",
         "out",
-        "snapshot",
+        "standing",
         "state",
-        "suspended",
         "tab",
         "user",
     )
@@ -100,20 +90,16 @@ class Connection:
         self, hub: Hub, identity: Identity, encoder: Encoder, limits: Limits, link: Link, greets: bool = True
     ) -> None:
         self.hub, self.encoder = hub, encoder
-        self._identity, self._limits, self._link = identity, limits, link
+        self._limits, self._link = limits, link
         self._greets = greets  # whether the client says hello before it gets anything
         self.state = State.IDENTIFYING
-        self.snapshot: Snapshot | None = None
-        self._epoch = 0  # of the snapshot
+        self.standing = Standing(hub, identity)
         self.user: str | None = None
         self.tab: str | None = None
         self.channels: Audiences = {}
         self._refused: dict[str, None] = {}  # wanted, and not granted: `back` tells when they are
         self.out = Outbound(link.write, limits.outbound_bytes, self)
-        self.suspended = False
         self._suspended_at = 0  # the feed index
-        self._certain: Deferred[None] | None = None  # fires at the end of the suspension, for the request under way
-        self._waiting: Deferred[bool] | None = None  # for the feed
         self.heard = True  # something was received since the last beat
         self.missed = 0  # beats without a received byte
         self._inbox: deque[bytes] = deque()
@@ -153,9 +139,7 @@ class Connection:
         self._inbox.clear()
         self.out.end()
         self.hub.silence(self)
-        if self._waiting is not None:
-            self._waiting.cancel()
-        self._become_certain()
+        self.standing.end()
 
     def closed(self) -> None:
         """The transport has gone."""
@@ -168,6 +152,11 @@ class Connection:
     def ended(self) -> bool:
         """Whether it is over, the transport still being there or not."""
         return self.state is State.CLOSING or self.state is State.CLOSED
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it waits to be identified anew."""
+        return self.standing.suspended
 
     @property
     def is_open(self) -> bool:
@@ -188,22 +177,15 @@ class Connection:
             self._timer = None
 
     async def _identify(self, cookies: str) -> None:
-        while True:
-            epoch = self.hub.epochs.count
-            snapshot = await self._identity.identify(cookies)
-            if self.state is not State.IDENTIFYING:
-                return
-            if snapshot is None:
-                self.close(Close.IDENTITY, "not logged in")
-                return
-            if not self.hub.epochs.is_stale(snapshot.user, epoch):
-                break
-        self.snapshot, self.user, self._epoch = snapshot, snapshot.user, epoch
+        snapshot = await self.standing.identify(cookies)
+        if self.state is not State.IDENTIFYING:
+            return
+        self.user = snapshot.user
         self.hub.identified(self, snapshot.user)
         if self._greets:
             self.state = State.GREETING
             return
-        settled = await self._settle(None, {}, self._opened_at)
+        settled = await self.standing.settle(None, {}, self._opened_at)
         if settled is None:
             return
         self._stop_timer()
@@ -261,10 +243,8 @@ class Connection:
         named = None
         if hello.channels is not None:
             named = [name for name in hello.channels if is_channel(name)][: limits.subscriptions]
-        settled = await self._settle(named, hello.channels or {}, after)
+        settled = await self.standing.settle(named, hello.channels or {}, after)
         if settled is None:
-            if not self.ended:
-                self.close(Close.BUSY, "the server can't answer now")
             return
         grants, answers = settled
         self.tab = hello.tab
@@ -275,7 +255,7 @@ class Connection:
             self.hub.unsubscribe(self, channel)
         granted = self.hub.subscribe(self, grants, answers, limits.outbound_bytes)
         self._remember_refused(answers)
-        at, user = self.hub.history.position(), self._identified().wire_user
+        at, user = self.hub.history.position(), self.standing.known().wire_user
         self._send(
             native.welcome_frame(hello.n, self.name, user, limits.heartbeat_seconds, limits.retry_ms, at, granted)
         )
@@ -290,10 +270,12 @@ class Connection:
         if channel not in self.channels and len(self.channels) >= self._limits.subscriptions:
             self._too_many(request.n)
             return
-        settled = await self._settle([channel], {channel: request.since}, after)
+        try:
+            settled = await self.standing.settle([channel], {channel: request.since}, after)
+        except NotReady:
+            self._error(request.n, ErrorCode.BUSY, "the server can't answer now", retry=True)
+            return
         if settled is None:
-            if not self.ended:
-                self._error(request.n, ErrorCode.BUSY, "the server can't answer now", retry=True)
             return
         grants, answers = settled
         self.hub.unsubscribe(self, channel)
@@ -303,73 +285,6 @@ class Connection:
             return
         granted = self.hub.subscribe(self, grants, answers, self._limits.outbound_bytes)[channel]
         self._send(native.granted_frame(request.n, channel, granted, self.hub.history.position()))
-
-    # -- what is granted, for certain ----------------------------------------------------------------------------------
-
-    async def _settle(
-        self, named: Iterable[str] | None, since: Mapping[str, str | None], after: int
-    ) -> tuple[Audiences, dict[str, Answer]] | None:
-        """What is granted by a snapshot that no control message has outdated, and what is to be replayed.
-
-        Args:
-            named: the channels wanted; None: the declared ones.
-            since: positions.
-            after: the feed index, for channels without one.
-
-        Returns:
-            The audiences of what is granted, and the answers of all that was wanted; None: it has ended, or the feed
-            was not ready in time.
-        """
-        hub, until = self.hub, self.hub.clock.seconds() + WAIT_SECONDS
-        while not self.ended:
-            if not await self._is_certain():
-                continue
-            snapshot = self._identified()
-            wanted = list(hub.directory.declared(snapshot) if named is None else named)
-            grants = await self._permitted(snapshot, wanted)
-            while not self.ended and not self._is_doubtful(snapshot):
-                answers = {channel: hub.answer(channel, since.get(channel), after) for channel in wanted}
-                behind = [name for name in grants if answers[name] is WAIT]
-                if hub.waiting.is_ready() and not behind:
-                    return grants, answers
-                offsets = (Position.parse(since.get(name) or "") for name in behind)
-                offset = max((each.mark.offset for each in offsets if each is not None), default=-1)
-                self._waiting = hub.waiting.wait(offset, until - hub.clock.seconds())
-                in_time = await self._waiting
-                self._waiting = None
-                if not in_time and not self._is_doubtful(snapshot):
-                    return (grants, answers) if hub.waiting.is_ready() else None
-        return None
-
-    async def _is_certain(self) -> bool:
-        """Makes one attempt to have a snapshot that no control message has outdated."""
-        if self.suspended:
-            self._certain = Deferred()
-            await self._certain
-            return False
-        if self.hub.epochs.is_stale(self.user, self._epoch):
-            epoch = self.hub.epochs.count
-            snapshot = await self._identity.reidentify(self._identified())
-            if snapshot is None and not self.ended:
-                self.close(Close.IDENTITY, "the login has ended")
-            if snapshot is not None and not self.suspended:
-                self.snapshot, self._epoch = snapshot, epoch
-            return False
-        return True
-
-    def _is_doubtful(self, snapshot: Snapshot) -> bool:
-        return self.suspended or snapshot is not self.snapshot or self.hub.epochs.is_stale(snapshot.user, self._epoch)
-
-    async def _permitted(self, snapshot: Snapshot, channels: Iterable[str]) -> Audiences:
-        """Those whose declaration, and object-level rule where there is one, say yes."""
-        grants = {}
-        for channel in channels:
-            grant = self.hub.directory.grant(snapshot, channel)
-            if grant is None:
-                continue
-            if grant.guard is None or await self._identity.allows(snapshot, grant.guard, channel):
-                grants[channel] = grant.audience
-        return grants
 
     def _listen(self, grants: Audiences, answers: Mapping[str, Answer]) -> None:
         """Subscribes, and tells as `resync` what can't be replayed, for there is no answer that would tell it."""
@@ -401,7 +316,7 @@ class Connection:
     def _hold_all(self) -> None:
         if self.suspended:
             return
-        self.suspended, self._suspended_at = True, self.hub.history.index
+        self.standing.suspended, self._suspended_at = True, self.hub.history.index
         self.hub.part(self)
         self.out.suspend()
         if self.ended:
@@ -412,24 +327,17 @@ class Connection:
 
     async def reidentify(self) -> None:
         """Finds out who it is now, and goes on as that."""
-        while self.state is State.OPEN:
-            epoch = self.hub.epochs.count
-            snapshot = await self._identity.reidentify(self._identified())
-            wanted = [*self.channels, *self._refused]
-            grants = {} if snapshot is None else await self._permitted(snapshot, wanted)
-            if self.state is not State.OPEN or self.hub.epochs.is_stale(self.user, epoch):
-                continue
-            if snapshot is None:
-                self._hold_all()
-                self.close(Close.IDENTITY, "the login has ended")
-            elif wanted == [*self.channels, *self._refused]:
-                self._epoch = epoch
-                self._apply(snapshot, grants)
-                return
+        try:
+            grants = await self.standing.identify_anew(lambda: [*self.channels, *self._refused])
+        except LoggedOut:
+            self._hold_all()
+            self.close(Close.IDENTITY, "the login has ended")
+            return
+        if grants is not None:
+            self._apply(grants)
 
-    def _apply(self, snapshot: Snapshot, grants: Audiences) -> None:
+    def _apply(self, grants: Audiences) -> None:
         """Goes on by a new snapshot: from where it was in what it had and has, anew in what it has now."""
-        self.snapshot = snapshot
         if not self.suspended and grants == self.channels:
             return
         self._hold_all()
@@ -446,19 +354,9 @@ class Connection:
             self.out.pending.append(("", native.gone_frame(channel, "permission")))
         for channel, audience in new.items():
             self.out.pending.append(("", native.back_frame(channel, audience, at)))
-        self.suspended = False
         self.out.readmit()
-        self._become_certain()
+        self.standing.readmit()
         self._go_on()
-
-    def _become_certain(self) -> None:
-        certain, self._certain = self._certain, None
-        if certain is not None:
-            certain.callback(None)
-
-    def _identified(self) -> Snapshot:
-        assert self.snapshot is not None, "requests are handled only after the user is known"
-        return self.snapshot
 
     def _too_many(self, n: int | None) -> None:
         message = f"at most {self._limits.subscriptions} subscriptions a connection"
@@ -483,7 +381,10 @@ class Connection:
     def _failed(self, failure: Failure) -> None:
         if self.ended:
             return
-        if failure.check(Busy, IdentityUnavailable) is None:
+        if failure.check(LoggedOut) is not None:
+            self.close(Close.IDENTITY, "not logged in")
+            return
+        if failure.check(Busy, IdentityUnavailable, NotReady) is None:
             self._log.failure("A request of connection {name} broke.", failure, name=self.name)
         self.close(Close.BUSY, "the server can't answer now")
 

@@ -50,3 +50,11 @@ class CannotListen(Exception):
 def _shown(value: object) -> str:
     text = str(value) if isinstance(value, int | float) else repr(value)
     return text if len(text) <= 200 else f"{text[:160]}... ({len(text)} characters)"
+
+
+class LoggedOut(Exception):
+    """Whoever is connected is nobody who may be, or is not any more."""
+
+
+class NotReady(Exception):
+    """The feed is not ready, and a request has waited for it long enough. The client tries again."""

@@ -24,8 +24,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from livepush.broker.envelope import Control, Event, Only, Skip
+from livepush.broker.envelope import Control, Event, Skip
 from livepush.broker.logindex import LogIndex
+from livepush.daemon.addressing import is_shown, is_skipped
 from livepush.daemon.connection import Connection
 from livepush.daemon.entitlement import Directory
 from livepush.daemon.epochs import Epochs
@@ -76,8 +77,7 @@ class Hub:
     def __init__(
         self, directory: Directory, clock: IReactorTime, ring: RingSettings | None = None, nonce: str | None = None
     ) -> None:
-        self.directory = directory
-        self.clock = clock
+        self.directory, self.clock = directory, clock
         self.nonce = nonce or secrets.token_hex(4)
         self.epochs = Epochs()
         self.waiting = WaitingRoom(clock)
@@ -310,7 +310,8 @@ class Hub:
             self._enter(connection, channel, audience)
             answer = answers[channel]
             if isinstance(answer, list):
-                shown = [entry for entry in answer if entry.event and self._is_shown(entry.event, connection, audience)]
+                who = (audience, connection.user, connection.tab)
+                shown = [entry for entry in answer if entry.event is not None and is_shown(entry.event, *who)]
                 replays.append(shown)
                 granted[channel] = Granted(audience, len(shown))
             else:
@@ -392,25 +393,8 @@ class Hub:
             connection.close(code, reason)
         return done
 
-    # -- whom an event is meant for ------------------------------------------------------------------------------------
-
     def _skipped(self, skip: Skip) -> set[Connection]:
         candidates = self._connections if skip.user is None else self._users.get(skip.user, ())
-        return {member for member in candidates if _is_skipped(skip, member)}
-
-    def _is_shown(self, event: Event, connection: Connection, audience: str) -> bool:
-        if event.skip is not None and _is_skipped(event.skip, connection):
-            return False
-        return event.view(audience) is not None and _is_meant(event.only, connection, audience)
+        return {member for member in candidates if is_skipped(skip, member.user, member.tab)}
 
     _log = Logger()
-
-
-def _is_meant(only: Only | None, connection: Connection, audience: str) -> bool:
-    return only is None or audience in only.audiences or connection.user in only.users
-
-
-def _is_skipped(skip: Skip, connection: Connection) -> bool:
-    if skip.tab is None:
-        return skip.user is not None and skip.user == connection.user
-    return skip.tab == connection.tab and (skip.user is None or skip.user == connection.user)

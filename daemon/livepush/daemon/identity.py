@@ -6,6 +6,8 @@
 
 Nothing here writes (`livepush.django.sessions` says how), so the account of `LIVEPUSH_AUTH_DATABASE` needs SELECT only,
 on the tables of sessions, users, groups and permissions.
+
+This module is past 400 lines because nothing else of the daemon may import Django.
 """
 
 from __future__ import annotations

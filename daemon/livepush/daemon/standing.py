@@ -1,0 +1,189 @@
+"""Who a connection's user is, how sure that is, and what it entitles to. No transport, no frames.
+
+    fresh        the snapshot is not older than the last control message that concerns the user: its grants hold
+    doubtful     it is, or the connection is suspended. What was being decided is decided again by the next snapshot
+
+Every answer of the thread pool is compared with the control messages that came while it was on its way, here and
+nowhere else: an outdated one is thrown away and asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from livepush.daemon.entitlement import Directory, Snapshot
+from livepush.daemon.epochs import Epochs
+from livepush.daemon.errors import LoggedOut, NotReady
+from livepush.daemon.history import WAIT, Answer
+from livepush.daemon.interfaces import Identity
+from livepush.daemon.position import Position
+from livepush.daemon.waitingroom import WaitingRoom
+
+WAIT_SECONDS = 5.0
+"""How long a request waits for the log reader to come as far as its positions, or for the feed to be ready."""
+
+Audiences = dict[str, str]
+"""Channels that a user may listen to, each with his audience."""
+
+
+class Process(Protocol):
+    """What this process knows; see `livepush.daemon.hub.Hub`."""
+
+    directory: Directory
+    clock: IReactorTime
+    epochs: Epochs
+    waiting: WaitingRoom
+
+    def answer(self, channel: str, since: str | None, after: int) -> Answer:
+        """What is to be replayed of a channel to who has a position, or else has heard up to a feed index."""
+
+
+class Standing:
+    """The standing of one connection.
+
+    Attributes:
+        snapshot: the last one that was fresh when it came; None before the first.
+        suspended: until a fresh one is there nothing is decided.
+    """
+
+    __slots__ = ("_ended", "_epoch", "_fresh", "_identity", "_process", "_waiting", "snapshot", "suspended")
+
+    def __init__(self, process: Process, identity: Identity) -> None:
+        self._process, self._identity = process, identity
+        self.snapshot: Snapshot | None = None
+        self.suspended = self._ended = False
+        self._epoch = 0  # of the snapshot
+        self._fresh: Deferred[None] | None = None  # fires at the end of the suspension, for the request under way
+        self._waiting: Deferred[bool] | None = None  # for the feed
+
+    async def identify(self, cookies: str) -> Snapshot:
+        """Finds out whose Cookie header that is.
+
+        Raises:
+            LoggedOut: nobody's.
+            Busy, IdentityUnavailable: as `Identity`.
+        """
+        while True:
+            epoch = self._process.epochs.count
+            snapshot = await self._identity.identify(cookies)
+            if snapshot is None:
+                raise LoggedOut
+            if self._ended or not self._process.epochs.is_stale(snapshot.user, epoch):
+                self.snapshot, self._epoch = snapshot, epoch
+                return snapshot
+
+    async def identify_anew(self, wanted: Callable[[], list[str]]) -> Audiences | None:
+        """Finds out who he is now.
+
+        Returns:
+            Which of the wanted channels he may listen to, in this very step; None: the connection has ended.
+
+        Raises:
+            LoggedOut: his login has ended.
+            Busy, IdentityUnavailable: as `Identity`.
+        """
+        while not self._ended:
+            epoch, channels = self._process.epochs.count, wanted()
+            snapshot = await self._identity.reidentify(self.known())
+            grants = {} if snapshot is None else await self._permitted(snapshot, channels)
+            if self._ended or self._process.epochs.is_stale(self.known().user, epoch):
+                continue
+            if snapshot is None:
+                raise LoggedOut
+            if channels == wanted():
+                self.snapshot, self._epoch = snapshot, epoch
+                return grants
+        return None
+
+    def known(self) -> Snapshot:
+        """The snapshot, once there is one."""
+        assert self.snapshot is not None, "requests are handled only after the user is known"
+        return self.snapshot
+
+    def readmit(self) -> None:
+        """Ends the suspension; the request that waits for it goes on in this step."""
+        self.suspended = False
+        fresh, self._fresh = self._fresh, None
+        if fresh is not None:
+            fresh.callback(None)
+
+    def end(self) -> None:
+        """The connection has ended: nothing is waited for any more."""
+        self._ended = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self.readmit()
+
+    async def settle(
+        self, named: Iterable[str] | None, since: Mapping[str, str | None], after: int
+    ) -> tuple[Audiences, dict[str, Answer]] | None:
+        """What is granted by a fresh snapshot, and what is to be replayed; true in the step in which it returns.
+
+        Waits, 5 s at most, until the log reader has come as far as the positions; what it has not reached by then is
+        still `WAIT`.
+
+        Args:
+            named: the channels wanted; None: the declared ones.
+            since: positions.
+            after: the feed index, for channels without one.
+
+        Returns:
+            The audiences of what is granted, and the answers of all that was wanted; None: the connection has ended.
+
+        Raises:
+            LoggedOut: his login has ended.
+            NotReady: the feed was not ready in time.
+            Busy, IdentityUnavailable: as `Identity`.
+        """
+        process, until = self._process, self._process.clock.seconds() + WAIT_SECONDS
+        while not self._ended:
+            if self.suspended:
+                self._fresh = Deferred()
+                await self._fresh
+                continue
+            if process.epochs.is_stale(self.known().user, self._epoch):
+                await self.identify_anew(list)
+                continue
+            snapshot = self.known()
+            wanted = list(process.directory.declared(snapshot) if named is None else named)
+            grants = await self._permitted(snapshot, wanted)
+            while not self._ended and not self._is_doubtful(snapshot):
+                answers = {channel: process.answer(channel, since.get(channel), after) for channel in wanted}
+                behind = [channel for channel in grants if answers[channel] is WAIT]
+                if process.waiting.is_ready() and not behind:
+                    return grants, answers
+                positions = [Position.parse(since.get(channel) or "") for channel in behind]
+                offset = max((each.mark.offset for each in positions if each is not None), default=-1)
+                in_time = await self._wait(offset, until)
+                if not in_time and not process.waiting.is_ready():
+                    raise NotReady
+                if not in_time and not self._ended and not self._is_doubtful(snapshot):
+                    return grants, answers
+        return None
+
+    async def _wait(self, offset: int, until: float) -> bool:
+        self._waiting = self._process.waiting.wait(offset, until - self._process.clock.seconds())
+        try:
+            return await self._waiting
+        finally:
+            self._waiting = None
+
+    def _is_doubtful(self, snapshot: Snapshot) -> bool:
+        if self.suspended or snapshot is not self.snapshot:
+            return True
+        return self._process.epochs.is_stale(snapshot.user, self._epoch)
+
+    async def _permitted(self, snapshot: Snapshot, channels: Iterable[str]) -> Audiences:
+        """Those whose declaration, and object-level rule where there is one, say yes."""
+        grants = {}
+        for channel in channels:
+            grant = self._process.directory.grant(snapshot, channel)
+            if grant is None:
+                continue
+            if grant.guard is None or await self._identity.allows(snapshot, grant.guard, channel):
+                grants[channel] = grant.audience
+        return grants
