@@ -153,8 +153,11 @@ class RabbitMQTests(SynchronousTestCase):
         said = self.refused("topology")
         for words in ("x-max-age", "LIVEPUSH_LOG_SECONDS", f"-p {self.host.name} delete_queue livepush.log"):
             self.assertIn(words, said)
-        self.declare(lambda it: it.queue_delete("livepush.log"), lambda it: it.queue_declare("livepush.log"))
+        self.host.node.ctl("-p", self.host.name, "delete_queue", "livepush.log")
+        self.declare(lambda it: it.queue_declare("livepush.log"))
         self.assertIn("delete_queue livepush.log", self.refused("topology"))
+        self.host.node.ctl("-p", self.host.name, "delete_queue", "livepush.log")
+        self.assertEqual(run(self.host.url(), "topology").returncode, 0)
 
     def test_topology_refused(self) -> None:
         """A wrong password and a wrong virtual host are told apart, in one line, exit status 1."""
