@@ -125,6 +125,7 @@ class RefusalTests(SynchronousTestCase):
         while relay.refused_row is None:
             copies = relay.copies(0)
             self.assertTrue(copies)
+            self.assertLess(relay.sending % OPENINGS, 10, "it finds nobody")
             for number in numbers(copies):
                 tags.append(number)
                 if number == culprit:
