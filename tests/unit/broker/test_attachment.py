@@ -226,10 +226,11 @@ class AttachmentTests(SynchronousTestCase):
         self.now += 20
         self.assertEqual(self.attachment.tick(Seen(), self.now), [Step.SEND])
         self.send(confirm=False)
+        wanted = []
         for _ in range(60):
             self.now += 1
-            self.attachment.tick(Seen(), self.now)
-        self.assertTrue(self.attachment.ready)
+            wanted += self.attachment.tick(Seen(), self.now)
+        self.assertEqual((self.attachment.ready, wanted), (True, [Step.SEND] * 12))
 
     def test_events_are_not_bound(self) -> None:
         """The queue brought one, a marker sent later came back, and the log has not shown it."""

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from livepush.broker.envelope import Control, Event, Kind, Stamp, encode_event, headers_of
+from livepush.broker.envelope import Control, Event, Kind, Marker, Stamp, encode_event, encode_marker, headers_of
 from livepush.broker.feed import Feed, FeedSettings
 from livepush.broker.url import BrokerURL
 
@@ -128,7 +128,7 @@ class Link:
         if log:
             offsets = list(self.broker.log)
             if start == "last":
-                offsets = offsets[-1:]
+                offsets = offsets[-3:]
             elif isinstance(start, int):
                 offsets = [offset for offset in offsets if offset >= start]
                 if start > max(self.broker.log, default=-1):
@@ -300,7 +300,7 @@ class FeedTests(SynchronousTestCase):
 
     def make_feed(self, **changes: Any) -> Feed:
         url = BrokerURL.parse("amqp://daemon:secret@broker.example:5672/%2F")
-        feed = Feed(self.clock, FeedSettings(url, retry_most=1.0, **changes), self.sink, self.broker)
+        feed = Feed(self.clock, FeedSettings(url, **{"retry_most": 1.0, **changes}), self.sink, self.broker)
         feed.watch(self.seen.append)
         feed.startService()
         self.settle()
@@ -342,7 +342,7 @@ class FeedTests(SynchronousTestCase):
             [one.routing_key for one in self.broker.all(spec.Queue.Bind)], ["event.#", "control.#", "live.#"]
         )
         self.assertEqual([one.prefetch_count for one in self.broker.all(spec.Basic.Qos)], [1000, 1000])
-        self.assertEqual(len(self.broker.markers), 2)
+        self.assertEqual([one.mandatory for one in self.broker.all(spec.Basic.Publish)], [True, True])
         self.assertRegex(self.broker.markers[0], r"^marker\.[0-9a-f]{12}$")
 
     def test_the_connection_that_consumes_publishes_nothing(self) -> None:
@@ -468,6 +468,15 @@ class FeedTests(SynchronousTestCase):
             self.broker.log_event(number)
         self.assertEqual([one.delivery_tag for one in self.broker.all(spec.Basic.Ack)], [5])
 
+    def test_one_source_does_not_wait_for_the_other(self) -> None:
+        """A record of the log that may wait is no reason for the queue to."""
+        self.make_feed(ack_messages=3)
+        self.pass_time(1)
+        self.broker.asked.clear()
+        self.broker.log_event(1)
+        self.broker.queue_events(*[make_message(number) for number in (1, 2, 3)])
+        self.assertEqual([one.delivery_tag for one in self.broker.all(spec.Basic.Ack)], [3])
+
     def test_many_bytes_are_acknowledged_at_once(self) -> None:
         """The broker need not keep more than the bound for us."""
         self.make_feed(unacked_bytes=1000)
@@ -494,6 +503,7 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(told, ["p-2 at 3", "p-3", "sweep"])
         self.assertEqual((feed.counters.connections, self.seen), (2, [True, False, True]))
         self.assertEqual([one.split()[0] for one in self.broker.first.consumers.values()], ["log", "queue"])
+        self.assertEqual(len(feed._sources), 2)
 
     def test_the_log_was_trimmed(self) -> None:
         """The record at which the reader begins is gone: everything anew, and no sweep besides."""
@@ -552,6 +562,29 @@ class FeedTests(SynchronousTestCase):
         self.pass_time(1)
         self.assertIsNot(self.broker.second, second)
 
+    def test_a_marker_of_another_process_in_the_last_chunk(self) -> None:
+        """It says nothing, whatever its number."""
+        feed = self.make_feed()
+        headers = headers_of(Kind.MARKER, 1, None)
+        marker = pika.BasicProperties(type="marker", headers=headers)
+        self.broker.append(marker, encode_marker(Marker("other", 100)))
+        self.broker.publish(1)
+        self.broker.drop()
+        self.pass_time(1.5)
+        self.assertTrue(feed.ready)
+        self.assertNotIn("start over: the log was made anew", self.sink.got)
+
+    def test_a_marker_that_was_lost_with_the_second_connection(self) -> None:
+        """It holds up no other."""
+        feed = self.make_feed()
+        self.broker.alarm = True
+        self.pass_time(28)
+        self.assertEqual(self.broker.markers[2:], ["marker.beat"])
+        self.broker.alarm = False
+        self.broker.second.transport.loseConnection()
+        self.pass_time(10)
+        self.assertEqual((feed.ready, self.broker.markers[2:]), (True, ["marker.beat"] * 2))
+
     def test_no_second_connection_no_readiness(self) -> None:
         """The cause is told."""
         feed = self.make_feed()
@@ -565,6 +598,19 @@ class FeedTests(SynchronousTestCase):
         self.pass_time(6)
         self.assertTrue(feed.ready)
 
+    def test_both_connections_come_back_together(self) -> None:
+        """When one finds the broker there again, the other does not wait for its own turn."""
+        for _ in range(5):
+            self.setUp()
+            feed = self.make_feed(retry_most=60.0)
+            self.broker.refuses = True
+            self.broker.drop()
+            self.pass_time(40)
+            self.broker.refuses = False
+            while feed.state == "waiting":
+                self.pass_time(0.1)
+            self.assertTrue(feed.ready)
+
     # -- while it is ready ---------------------------------------------------------------------------------------------
 
     def test_a_quiet_log_gets_a_beat(self) -> None:
@@ -575,7 +621,7 @@ class FeedTests(SynchronousTestCase):
             self.pass_time(19)
             self.broker.publish(number)
         self.assertEqual(self.broker.markers, [])
-        self.pass_time(27)
+        self.pass_time(28)
         self.assertEqual(self.broker.markers, ["marker.beat"])
         self.assertTrue(feed.ready)
 
@@ -583,7 +629,7 @@ class FeedTests(SynchronousTestCase):
         """A beat that does not come back ends readiness; the feed goes on, and is ready when one does."""
         feed = self.make_feed()
         self.broker.marker_bound = False
-        self.pass_time(33)
+        self.pass_time(36)
         self.assertEqual((feed.ready, feed.state), (False, "doubtful"))
         self.assertIn("the log is not bound", str(feed.trouble))
         self.broker.marker_bound = True
@@ -599,6 +645,11 @@ class FeedTests(SynchronousTestCase):
         self.assertIn("not bound to event.# and control.#", str(feed.trouble))
         self.broker.publish(2)
         self.pass_time(1.1)
+        self.assertTrue(feed.ready)
+        self.broker.queue_events(make_message(3))
+        self.pass_time(8)
+        self.assertFalse(feed.ready)
+        self.pass_time(62)
         self.assertTrue(feed.ready)
 
     def test_an_alarm_is_no_unbound_log(self) -> None:
