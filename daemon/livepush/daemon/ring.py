@@ -28,7 +28,7 @@ OVERHEAD_BYTES = 700
 """What an entry costs besides its body: objects, the parsed dict, its position, its places in the ring."""
 
 ADRIFT = 100_000
-"""Ids that are adrift at most; over it the oldest is dropped, for it is met before the others."""
+"""Ids of 100 bytes: what a reader that is half a minute behind has not shown yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Entry:
     size: int
     at: float
     why: str = ""
-    offset: int | None = -1
+    offset: int | None = None
     position: str = ""
 
 
@@ -86,10 +86,16 @@ class _Channel:
 
 
 class Ring:
-    """The entries of all channels."""
+    """The entries of all channels.
 
-    def __init__(self, settings: RingSettings) -> None:
+    Args:
+        settings: bounds.
+        adrift: how many ids are kept of what went before it was located; the oldest go, for they are met first.
+    """
+
+    def __init__(self, settings: RingSettings, adrift: int = ADRIFT) -> None:
         self.settings = settings
+        self._adrift_bound = adrift
         self.bytes = 0
         self._channels: dict[str, _Channel] = {}
         # (at most the index of its oldest entry, name): one item a channel, set right when it comes to the top.
@@ -132,12 +138,9 @@ class Ring:
             _, why = self._adrift.pop(id)
             self._lose_until(offset, why)
 
-    def lost_everywhere(self, index: int, why: str) -> None:
-        """Events of any channel may be missing at this feed index."""
-        self._lost, self._lost_why = index, why
-
     def lose(self, entry: Entry) -> None:
-        """The same for a place whose offset and id are those of the record behind what is missing."""
+        """Events of any channel may be missing at the place of this entry, whose offset and id are those of the record
+        behind what is missing."""
         self._lost, self._lost_why = entry.index, entry.why
         if entry.offset is not None:
             self._lose_until(entry.offset, entry.why)
@@ -246,7 +249,7 @@ class Ring:
 
     def _set_adrift(self, id: str, at: float, why: str) -> None:  # noqa: A002
         self._adrift[id] = (at, why)
-        if len(self._adrift) > ADRIFT:
+        if len(self._adrift) > self._adrift_bound:
             del self._adrift[next(iter(self._adrift))]
 
     def _lose_until(self, offset: int, why: str) -> None:

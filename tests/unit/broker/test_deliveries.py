@@ -234,8 +234,8 @@ class PropertiesTests(SynchronousTestCase):
     def test_the_publishers_own_layout(
         self, kind: str | None, names: list[str], count: int, values: list[int], strings: list[str], cut: int
     ) -> None:
-        """Equal to pika for what the publisher writes, with the offset of a log at either end, and for what is near."""
-        for order in (names[:count], ["v", "ts", "low", "sending"], ["x-stream-offset", "v", "ts", "low", "sending"]):
+        """Equal to pika for what the publisher writes, for what a stream makes of it, and for what is near."""
+        for order in (names[:count], ["v", "ts", "low", "sending"], ["low", "sending", "ts", "v", "x-stream-offset"]):
             pairs = zip(order, values, strict=False)
             table = b"".join(short(name) + b"l" + struct.pack(">q", value) for name, value in pairs)
             tail = b"".join(map(short, strings))

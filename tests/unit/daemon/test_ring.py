@@ -10,9 +10,9 @@ from livepush.broker.envelope import Event
 from livepush.daemon.ring import OVERHEAD_BYTES, Entry, Ring, RingSettings, in_feed_order
 
 
-def make_entry(index: int, channel: str = "x", size: int = 100, at: float = 0.0) -> Entry:
-    """An event's entry."""
-    return Entry(index, Event(channel, "t", {}), f"p-{index}", 0, size, at)
+def make_entry(index: int, channel: str = "x", size: int = 100, at: float = 0.0, located: bool = True) -> Entry:
+    """An event's entry; in the log it stands at ten times its index."""
+    return Entry(index, Event(channel, "t", {}), f"p-{index}", 0, size, at, offset=10 * index if located else None)
 
 
 def indices(found: tuple[list[Entry], str | None]) -> list[int]:
@@ -68,7 +68,7 @@ class RingTests(SynchronousTestCase):
         """Nobody is replayed across a loss; who is past it is not concerned."""
         ring = Ring(RingSettings())
         ring.append("x", make_entry(1))
-        ring.append("x", Entry(2, None, None, 0, 0, 0.0, "publisher"))
+        ring.append("x", Entry(2, None, "p-2", 0, 0, 0.0, "publisher", 20))
         ring.append("x", make_entry(3))
         self.assertEqual(ring.since("x", 1), ([], "publisher"))
         self.assertEqual(indices(ring.since("x", 2)), [3])
@@ -76,9 +76,20 @@ class RingTests(SynchronousTestCase):
     def test_loss_everywhere(self) -> None:
         """A loss that may concern any channel concerns all, also those without entries."""
         ring = Ring(RingSettings())
-        ring.lost_everywhere(5, "hole")
+        ring.lose(Entry(5, None, "p-5", 0, 0, 0.0, "hole", 50))
         self.assertEqual(ring.since("z", 4), ([], "hole"))
         self.assertEqual(indices(ring.since("z", 5)), [])
+
+    def test_adrift_is_bounded(self) -> None:
+        """A log that shows nothing for long does not fill the memory with names."""
+        ring = Ring(RingSettings(events=1), adrift=3)
+        for index in range(1, 10):
+            ring.append("x", make_entry(index, located=False))
+        self.assertEqual(len(ring._adrift), 3)
+        for index in (5, 6, 7):
+            self.assertEqual(ring.since_offset("x", 10 * index - 10), ([], "trimmed"))
+            ring.located(f"p-{index}", 10 * index)
+        self.assertEqual([entry.index for entry in ring.since_offset("x", 70)[0]], [8, 9])
 
     def test_settings(self) -> None:
         """A bound of nothing is refused."""
@@ -106,6 +117,59 @@ class RingTests(SynchronousTestCase):
         entries, why = ring.since(channel, after)
         if why is None:
             self.assertEqual(entries, [entry for name, entry in everything if name == channel and entry.index > after])
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from("ab"), st.integers(0, 900), st.floats(0, 2), st.integers(0, 6), st.integers(0, 3)
+            ),
+            max_size=40,
+        ),
+        st.integers(0, 60),
+        st.booleans(),
+        st.integers(1, 4),
+    )
+    def test_never_incomplete_by_offset(
+        self, made: list[tuple[str, int, float, int, int]], back: int, holes: bool, bound: int
+    ) -> None:
+        """The same for offsets: the log has another order, the reader is behind, before and far behind.
+
+        Whoever had everything up to any record that was read gets all that stands behind it, or is told.
+        """
+        settings = RingSettings(seconds=5, events=bound, bytes=6_000)
+        ring, now, last = Ring(settings), 0.0, -1
+        places = sorted(range(len(made)), key=lambda number: (number + made[number][3], number))
+        offsets = {number: 10 * place for place, number in enumerate(places)}
+        released: list[tuple[str, Entry, int]] = []
+        waiting = list(places)
+        for index, (name, size, wait, _, reads) in enumerate(made):
+            now += wait
+            offset = offsets[index]
+            entry = make_entry(index + 1, name, size, now)
+            entry.offset = offset if offset <= last else None
+            if holes and index % 7 == 6:
+                entry.event, entry.why = None, "hole"
+                ring.lose(entry)
+            else:
+                ring.append(name, entry, last)
+            released.append((name, entry, offset))
+            for _ in range(reads if waiting else 0):
+                if waiting:
+                    number = waiting.pop(0)
+                    last = offsets[number]
+                    if number <= index:
+                        ring.located(f"p-{number + 1}", last)
+            self.assertLessEqual(ring.bytes, 2 * settings.bytes)
+        ring.trim(now, last)
+        since = last - 10 * back
+        for channel in "ab":
+            entries, why = ring.since_offset(channel, since)
+            concerned = [one for one in released if one[2] > since and (one[0] == channel or one[1].event is None)]
+            if why is None:
+                missing = [entry for _, entry, _ in concerned if entry not in entries]
+                surplus = [entry for entry in entries if entry.offset is not None and entry.offset <= since]
+                self.assertEqual((missing, surplus), ([], []))
+                self.assertEqual(entries, sorted(entries, key=lambda entry: entry.index))
 
 
 class FeedOrderTests(SynchronousTestCase):
