@@ -304,17 +304,11 @@ class Connection:
     # -- who it is now -------------------------------------------------------------------------------------------------
 
     def suspend(self) -> None:
-        """Nothing is written to it until it is identified anew: a control message came that may concern it.
+        """Nothing is written to it until it is identified anew.
 
         Before it is open nothing is written anyway, and what it asks for is decided by a snapshot that is not outdated.
         """
-        if self.state is not State.OPEN:
-            return
-        self._hold_all()
-        self.hub.reidentification.ask(self)
-
-    def _hold_all(self) -> None:
-        if self.suspended:
+        if self.state is not State.OPEN or self.suspended:
             return
         self.standing.suspended, self._suspended_at = True, self.hub.history.index
         self.hub.part(self)
@@ -330,7 +324,7 @@ class Connection:
         try:
             grants = await self.standing.identify_anew(lambda: [*self.channels, *self._refused])
         except LoggedOut:
-            self._hold_all()
+            self.suspend()
             self.close(Close.IDENTITY, "the login has ended")
             return
         if grants is not None:
@@ -340,7 +334,7 @@ class Connection:
         """Goes on by a new snapshot: from where it was in what it had and has, anew in what it has now."""
         if not self.suspended and grants == self.channels:
             return
-        self._hold_all()
+        self.suspend()
         self._stop_timer()
         history, before, self.channels = self.hub.history, self.channels, {}
         kept = {name: audience for name, audience in grants.items() if before.get(name) == audience}

@@ -158,29 +158,37 @@ class Hub:
         if control.what == "outbox":
             return
         user = control.user if control.what == "identity" else None  # a word of a later version may mean anything
-        self.epochs.note(user)
-        self._suspend(self._connections if user is None else self._users.get(user, ()))
+        self._find_out(self._suspend(user))
 
     def distrust(self, suspend: bool) -> None:
         """A control message may have been missed: everybody is identified anew, if `suspend` before he hears more."""
         if suspend:
-            self.control(Control("identity"))
+            self._find_out(self._suspend(None))
             return
         for connection in list(self._connections):
             if connection.is_open:
-                self.reidentification.ask(connection)
+                self.reidentification.ask(connection, again=True)
 
     def start_over(self, why: str) -> None:
         """The log is another one: nothing of before can be replayed, and everybody is suspended."""
         self._log.warn("Everything may be missing, and all connections are told to reload: {why}.", why=why)
-        self.deal()
-        self.history.start_over("restart")
-        self.distrust(True)
+        suspended = self._suspend(None)
+        self.history.start_over("restart")  # after everybody's feed index, so that everybody is told
+        self._find_out(suspended)
 
-    def _suspend(self, connections: Iterable[Connection]) -> None:
+    def _suspend(self, user: str | None) -> list[Connection]:
+        """Suspends a user's connections, None: all, before anything else is given to them."""
+        self.epochs.note(user)
         self.deal()
-        for connection in list(connections):
+        concerned = list(self._connections if user is None else self._users.get(user, ()))
+        for connection in concerned:
             connection.suspend()
+        return concerned
+
+    def _find_out(self, suspended: Iterable[Connection]) -> None:
+        for connection in suspended:
+            if connection.suspended:
+                self.reidentification.ask(connection)
 
     def _push_all(self, room: Room, group: Group, frame: bytes) -> None:
         """A frame for a whole group; groups of one room have no connection in common."""
@@ -325,12 +333,13 @@ class Hub:
         return granted
 
     def _encode(self, entries: Iterable[Entry], connection: Connection, grants: Mapping[str, str]) -> list[Frame]:
-        encoder, frames = connection.encoder, []
+        frames = []
         for entry in entries:
             event = entry.event
             view = None if event is None else event.view(grants[event.channel])
             if event is not None and view is not None:
-                frames.append((event.channel, encoder.event(event, view, entry.id, entry.ts, entry.position)))
+                frame = connection.encoder.event(event, view, entry.id, entry.ts, entry.position)
+                frames.append((event.channel, frame))
         return frames
 
     def unsubscribe(self, connection: Connection, channel: str) -> None:

@@ -154,21 +154,20 @@ class Standing:
             while not self._ended and not self._is_doubtful(snapshot):
                 answers = {channel: process.answer(channel, since.get(channel), after) for channel in wanted}
                 behind = [channel for channel in grants if answers[channel] is WAIT]
-                if process.waiting.is_ready() and not behind:
+                late = process.clock.seconds() >= until
+                if process.waiting.is_ready() and (late or not behind):
                     return grants, answers
+                if late:
+                    raise NotReady
                 positions = [Position.parse(since.get(channel) or "") for channel in behind]
                 offset = max((each.mark.offset for each in positions if each is not None), default=-1)
-                in_time = await self._wait(offset, until)
-                if not in_time and not process.waiting.is_ready():
-                    raise NotReady
-                if not in_time and not self._ended and not self._is_doubtful(snapshot):
-                    return grants, answers
+                await self._wait(offset, until)
         return None
 
-    async def _wait(self, offset: int, until: float) -> bool:
+    async def _wait(self, offset: int, until: float) -> None:
         self._waiting = self._process.waiting.wait(offset, until - self._process.clock.seconds())
         try:
-            return await self._waiting
+            await self._waiting
         finally:
             self._waiting = None
 

@@ -1,9 +1,9 @@
 """Who must be identified anew: the suspended first, a few at a time, one job a connection.
 
-A suspended connection hears nothing until the answer is there; the others of a sweep go on meanwhile. A demand that
-comes while a job of its connection runs is remembered, and the job runs again. What the pool or the database refuses is
-asked again after a second, as long as the connection lives; a suspended one lives `SUSPENDED_SECONDS` at most, and then
-its place is given to the next, whatever its job still waits for.
+A suspended connection hears nothing until the answer is there; the others of a sweep go on meanwhile. A sweep that
+begins while a job of its connection runs is remembered, and the job runs again. What the pool or the database refuses
+is asked again after a second, as long as the connection lives; a suspended one lives `SUSPENDED_SECONDS` at most, and
+then its place is given to the next, whatever its job still waits for.
 
 Bound: the connections of this process; `AT_ONCE` jobs, so that those who come new find room in the pool.
 """
@@ -50,10 +50,16 @@ class Reidentification:
         self._running: dict[Member, bool] = {}  # whether it was demanded again meanwhile
         self._starting = False
 
-    def ask(self, member: Member) -> None:
-        """It is to be identified anew."""
+    def ask(self, member: Member, again: bool = False) -> None:
+        """It is to be identified anew.
+
+        Args:
+            member: which one.
+            again: also if a job of its is under way. After a control message there is no need: the job itself sees
+                that its answer is outdated.
+        """
         if member in self._running:
-            self._running[member] = True
+            self._running[member] = self._running[member] or again
             return
         if member.suspended:
             self._others.pop(member, None)
@@ -94,10 +100,10 @@ class Reidentification:
         if failure.check(Busy, IdentityUnavailable) is None:
             self._log.failure("A connection could not be identified anew.", failure)
         if known and not member.ended:
-            self._clock.callLater(AGAIN_SECONDS, self._again, member)
+            self._clock.callLater(AGAIN_SECONDS, self._ask_again, member)
         self._start()
 
-    def _again(self, member: Member) -> None:
+    def _ask_again(self, member: Member) -> None:
         if not member.ended:
             self.ask(member)
 
