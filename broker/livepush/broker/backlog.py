@@ -165,8 +165,8 @@ class Backlog(Generic[T]):
         self._settled: list[Settled[T]] = []
 
     def __len__(self) -> int:
-        """Messages not settled; records, voids, `control` and `live` included."""
-        return self._count
+        """Messages not settled; voids, `control`, `live` and records, also those that wait for room, included."""
+        return self._count + len(self._dropped)
 
     @property
     def low(self) -> int:
@@ -249,7 +249,7 @@ class Backlog(Generic[T]):
         Returns:
             How many messages were left.
         """
-        left = self._count
+        left = len(self)
         flying = [entry for entry in self._flight.values() if entry.kind is Kind.LIVE]
         self._open = False
         self._forget_flight()

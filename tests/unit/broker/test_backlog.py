@@ -394,6 +394,20 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual(add(backlog, "y"), "p-5")
         self.assertEqual(outcomes(backlog), {"t0": "ok", "t1": "ok"})
 
+    def test_a_record_that_waits_for_room_is_left_to_do(self) -> None:
+        """Whoever waits until nothing is left, as a process does that ends, waits for it, too."""
+        backlog = make_backlog(messages=1)
+        self.fill(backlog, 1)
+        with self.assertRaises(BacklogFull):
+            add(backlog, "x")
+        backlog.opened()
+        backlog.copies(TS)
+        backlog.confirmed(0, True)
+        self.assertEqual(len(backlog), 1)
+        self.assertEqual([copy.kind for copy in backlog.copies(TS)], [Kind.RESYNC])
+        backlog.confirmed(0, True)
+        self.assertEqual(len(backlog), 0)
+
     def test_no_event_overtakes_the_record_of_a_lost_one(self) -> None:
         """Also when nothing was sent meanwhile."""
         backlog = make_backlog(messages=2)
@@ -521,7 +535,7 @@ class ControlTests(SynchronousTestCase):
         self.assertEqual(numbers(backlog.copies(TS)), [1, 2, 3, 4])
         backlog.confirmed(0, True)
         self.assertEqual(outcomes(backlog), dict.fromkeys("abcd", "ok"))
-        self.assertEqual((len(backlog), backlog.bytes), (0, 0))
+        self.assertEqual((len(backlog), backlog.bytes), (1, 0))
         self.assertEqual([copy.kind for copy in backlog.copies(TS)], [Kind.RESYNC])  # for x
 
     def test_one_that_waits_stands_for_the_next(self) -> None:
