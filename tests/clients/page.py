@@ -15,6 +15,7 @@ The rules, each of them one place below:
     version      an event older than the newest version seen of its key, on its channel, is dropped
     resync       counts on every socket; the position goes on from its `at`
     gone         the channel keeps its position;  back  implies a reload
+    error        a request that may be made again is made again (livepush.js: after a while)
     second       when another socket is welcomed, the older ones are dropped, what that hello did not name is subscribed
                  with its position
     restart      a channel that was granted before, and that a hello named without a position, is reloaded
@@ -132,7 +133,7 @@ class Page:
         elif op == "welcome":
             return self._welcome(line, message)
         elif op in ("ok", "error"):
-            self._answer(line, message)
+            return self._answer(line, message)
         elif op == "gone":
             line.granted.discard(channel)
             self.happened.append(Happening("gone", channel, str(message.get("why"))))
@@ -204,7 +205,9 @@ class Page:
             request["since"] = self.positions[channel]
         return request
 
-    def _answer(self, line: Line, message: Message) -> None:
+    def _answer(self, line: Line, message: Message) -> list[Message]:
         channel = line.asked.pop(message.get("n", -1), None)
         if channel is not None and message["op"] == "ok":
             self._grant(line, channel, message, message)
+        again = channel is not None and message["op"] == "error" and message.get("retry")
+        return [self.subscribe(line, str(channel))] if again else []
