@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -322,13 +324,16 @@ class RightsTests(SynchronousTestCase):
 
 
 class ConfigurationTests(SynchronousTestCase):
-    """`rabbitmq.conf`, with the definitions loaded at the start."""
+    """`rabbitmq.conf`, with the definitions loaded at each start."""
 
     def test_a_node_starts_with_it(self) -> None:
-        """The example is one that RabbitMQ takes, and user guest is not made."""
+        """The example is one that RabbitMQ takes, guest is not made, and the log works and outlives a crash."""
         text = (FOLDER / "rabbitmq.conf").read_text()
         kept = [line for line in text.splitlines() if not line.startswith(("#", "listeners", "load_definitions"))]
-        node = PrivateRabbitMQ(conf=tuple(kept), definitions=(FOLDER / "definitions.json").read_text())
+        definitions = json.loads((FOLDER / "definitions.json").read_text())
+        for user in definitions["users"]:
+            user["password_hash"] = base64.b64encode(b"salt" + sha256(b"salt" + PASSWORD.encode()).digest()).decode()
+        node = PrivateRabbitMQ(conf=tuple(kept), definitions=json.dumps(definitions))
         self.addCleanup(node.stop)
         node.start()
         users = {line.partition("\t")[0] for line in node.ctl("list_users").splitlines()}
@@ -336,6 +341,33 @@ class ConfigurationTests(SynchronousTestCase):
         exchanges = node.ctl("list_exchanges", "-p", VHOST, "name", "type", "durable")
         for exchange in topology.EXCHANGES:
             self.assertIn(f"{exchange}\t{topology.EXCHANGE_TYPE}\ttrue", exchanges)
+        keys = ["event.before.x", "event.after.x"]
+        for key in keys:
+            self.publish(node, key)
+            node.restart(hard=True)
+        reader = Received(self.log_of(node, DAEMON), topology.LOG, {"x-stream-offset": "first"})
+        self.assertEqual(reader.take(2), [(topology.EXCHANGE, key) for key in keys])
+
+    def publish(self, node: PrivateRabbitMQ, key: str) -> None:
+        channel = self.log_of(node, DJANGO)
+        channel.confirm_delivery()
+        channel.basic_publish(topology.EXCHANGE, key, b"x", mandatory=True)
+
+    def log_of(self, node: PrivateRabbitMQ, user: str) -> BlockingChannel:
+        """A channel of a node whose log is up, which takes it about a second after its start."""
+        url = pika.URLParameters(node.url(user=user, password=PASSWORD, vhost=VHOST))
+        connection = BlockingConnection(url)
+        self.addCleanup(hang_up, connection)
+        for _ in range(60):
+            channel = connection.channel()
+            try:
+                channel.queue_declare(topology.LOG, passive=True)
+            except exceptions.ChannelClosedByBroker as refused:
+                self.assertIn("home node", refused.reply_text)
+                connection.sleep(0.5)
+            else:
+                return channel
+        raise AssertionError("the log is not up within 30 s")
 
 
 class DefinitionsTests(SynchronousTestCase):
