@@ -139,15 +139,22 @@ def _calm(world: World, pick: int) -> None:
     world.broker.alarm(memory=False)
 
 
+def _cut_daemon(world: World, pick: int) -> None:
+    world.proxies[_daemon(pick)].set(Mode.CUT)
+
+
 def _remake_log(world: World, pick: int) -> None:
+    """What a daemon did not see before is in no queue and no log: it can only say so."""
     world.broker.delete_log()
     world.broker.declare()
     threading.Event().wait(DECLARED_SECONDS)
+    _pass_links(world, pick)
 
 
 def _lose_log(world: World, pick: int) -> None:
-    _kill_daemon(world, pick)
+    """As above, for a daemon that begins anew, and for the pages that come back to it."""
     _remake_log(world, pick)
+    _start_daemon(world, pick)
 
 
 def _kill_database(world: World, pick: int) -> None:
@@ -186,8 +193,8 @@ FAULTS = {
         Fault("relay-kill", 1.0, _kill_relay, _start_relay),
         Fault("overflow", 0.5, _overflow, _widen),
         Fault("memory-alarm", 4.0, _alarm, _calm),
-        Fault("log-remade", 0.5, _remake_log, _nothing, resyncs=True),
-        Fault("log-lost", 0.5, _lose_log, _start_daemon, resyncs=True),
+        Fault("log-remade", 2.0, _cut_daemon, _remake_log, resyncs=True),
+        Fault("log-lost", 2.0, _kill_daemon, _lose_log, resyncs=True),
         Fault("database-kill", 2.0, _kill_database, _start_database, postgresql=True),
         Fault("leader-kill", 3.0, _kill_leader, _start_broker, cluster=True),
     )
