@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from livepush.broker.envelope import Event, Kind, Message, Stamp
 from livepush.broker.ingest import Hole, Ingest, IngestSettings, Item
 from livepush.broker.logindex import LogIndex, Mark, check_stamp
-from livepush.daemon.history import Answer, History
+from livepush.daemon.history import WAIT, Answer, History
 from livepush.daemon.position import Position
 from livepush.daemon.ring import RingSettings
 
@@ -140,6 +140,7 @@ class OtherProcessTests(HistoryCase):
 
     def test_older_than_what_was_read(self) -> None:
         """What was before is not known; from before any record least of all."""
+        self.assertEqual(self.since("there.0.-1."), "trimmed")
         self.read(10, 12)
         self.assertEqual(self.since(self.elsewhere(9)), "trimmed")
         self.assertEqual(self.since("there.0.-1."), "trimmed")
@@ -405,6 +406,121 @@ steps = st.tuples(
     st.integers(0, 1),
     st.integers(1, 6),
 )
+
+
+class InterleavingTests(SynchronousTestCase):
+    """Ways to lose an event in silence that were found when the rules were written, one by one."""
+
+    def setUp(self) -> None:
+        self.world = _World(held=1000, ring=1000)
+        self.one, self.two = self.world.processes
+        self.reloads: list[str] = []
+        reload = self.world.reload
+
+        def note(channel: str, position: str) -> None:
+            self.reloads.append(channel)
+            reload(channel, position)
+
+        self.world.reload = note  # type: ignore[method-assign]
+
+    def begin(self) -> None:
+        """Both processes have read what there is, and the client is on the first one."""
+        for process in self.world.processes:
+            while process.read() or process.deliver():
+                pass
+        self.world.resume(self.one)
+        self.reloads.clear()
+
+    def publish(self, publisher: str, offset: int, low: int | None = None, number: int | None = None) -> Stamp:
+        """An event of channel x into the log; the queues get it where a test says so."""
+        world = self.world
+        world.sent[publisher] = number or world.sent[publisher] + 1
+        stamp = Stamp(publisher, world.sent[publisher], low or world.sent[publisher], 1)
+        world.published["x"].add(stamp.id)
+        world.log.append((stamp, "x", offset))
+        return stamp
+
+    def assert_complete(self, reloads: int = 0) -> None:
+        self.assertEqual((self.world.known["x"], self.reloads.count("x")), (self.world.published["x"], reloads))
+
+    def test_two_publishers_in_different_order(self) -> None:
+        """The index of one process says nothing to the other, in whose queue they stood the other way round."""
+        first, second = self.publish("p", 10), self.publish("q", 11)
+        self.begin()
+        third, fourth = self.publish("p", 12), self.publish("q", 13)
+        self.one.take(third, "x", None)
+        self.two.take(fourth, "x", None)
+        self.two.take(third, "x", None)
+        self.world.resume(self.two)
+        self.assertEqual([first.id, second.id, third.id, fourth.id], sorted(self.world.known["x"], key=self.order))
+        self.assert_complete()
+
+    def order(self, name: str) -> int:
+        return next(offset for stamp, _, offset in self.world.log if stamp.id == name)
+
+    def test_a_publisher_that_is_held_off(self) -> None:
+        """For 30 s one process holds a record that the other has released: its positions do not vouch for it."""
+        self.publish("p", 10)
+        self.begin()
+        late = Stamp("p", 2, 2, 1)
+        self.world.published["x"].add(late.id)
+        self.publish("p", 12, low=2, number=3)
+        self.publish("q", 13)
+        self.one.read()
+        self.one.read()
+        self.two.take(late, "x", None)  # its queue had it, the log gets it later
+        self.two.read()
+        self.two.read()
+        self.assertEqual(
+            Position.parse(self.world.positions["x"]),
+            Position("one", 2, self.two.log.reached._replace(offset=10, check=self.two.log.check_at(10) or "")),
+        )
+        self.world.resume(self.two)
+        self.assert_complete()
+
+    def test_a_publisher_of_a_single_event(self) -> None:
+        """Its queue copy is dropped by drop-head: the log brings it; the second of two is not taken for the first."""
+        self.publish("q", 10)
+        self.begin()
+        self.publish("p", 11)
+        self.one.take(self.publish("p", 12), "x", None)
+        self.assertEqual(self.world.known["x"], {"q-1"})
+        self.one.read()
+        self.assert_complete()
+
+    def test_a_log_made_anew_between_two_resumes(self) -> None:
+        """A copy that was sent again stands at the same offset of the new log: it is another copy, and that is seen."""
+        self.publish("p", 10)
+        self.begin()
+        self.publish("p", 0)
+        anew = _Process(self.world, "anew", 1000, 1000)
+        anew.take(Stamp("p", 1, 1, 2), "x", 10)
+        self.world.resume(anew)
+        self.assertEqual(self.reloads, ["x", "y"])
+
+    def test_resuming_across_a_hole(self) -> None:
+        """Also on a process that was not the one that told it, and on a channel where nothing came since."""
+        self.publish("p", 10)
+        self.begin()
+        self.world.at = None
+        self.publish("p", 12, low=3, number=3)
+        self.two.read()
+        self.assertEqual(self.two.history.index, 3)
+        self.world.resume(self.two)
+        self.assertEqual(self.reloads, ["x", "y"])
+        self.world.resume(self.two)
+        self.assertEqual(self.reloads, ["x", "y"])
+
+    def test_nothing_was_read_yet(self) -> None:
+        """The process that a client comes to is behind: it waits, and then gets all."""
+        self.publish("p", 10)
+        self.begin()
+        self.publish("p", 11)
+        self.one.read()
+        position = Position.parse(self.world.positions["x"])
+        self.assertEqual(self.two.history.since("x", position), WAIT)
+        self.two.read()
+        self.assertEqual(self.two.history.since("x", position), [])
 
 
 class ResumeTests(SynchronousTestCase):
