@@ -166,9 +166,8 @@ class Marker:
 Content = Event | Resync | Control | Marker
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message as it came from the broker.
+class Message(NamedTuple):
+    """One message as it came from the broker; a tuple for the same reason as its stamp.
 
     Attributes:
         kind: what it is.
@@ -272,14 +271,14 @@ def decode_stamped(kind: str | None, stamp: Stamp | None, headers: Mapping[str, 
     if headers.get("v") != SCHEMA:
         raise Malformed("unknown schema version", stamp)
     ts = headers.get("ts")
-    if not _is_int(ts) or not 0 <= ts <= MAX_NUMBER:
+    if (type(ts) is not int and not _is_int(ts)) or not 0 <= ts <= MAX_NUMBER:
         raise Malformed("no usable timestamp", stamp)
     if known is Kind.VOID:
-        return Message(known, stamp, int(ts), None)
+        return Message(known, stamp, ts, None)
     if len(body) > BODY_BYTES:
         raise Malformed("body over 256 KiB", stamp)
     try:
-        return Message(known, stamp, int(ts), _read_body(known, body), len(body))
+        return Message(known, stamp, ts, _read_body(known, body), len(body))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Malformed(f"unreadable body ({type(error).__name__})", stamp) from None
 

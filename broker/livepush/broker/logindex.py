@@ -60,6 +60,7 @@ class LogIndex:
             raise ValueError(f"remember is {remember!r}: at least 8 offsets must be remembered")
         self.first = self.last = -1
         self._remember = remember
+        self._last_check = 0
         self._offsets, self._checks = array("q"), array("I")
         self._held: OrderedDict[int, None] = OrderedDict()
         self._reached: Mark | None = Mark()
@@ -69,7 +70,9 @@ class LogIndex:
         """Up to and including it everything has been ingested and released here."""
         mark = self._reached
         if mark is None:
-            mark = self._reached = self._find_reached()
+            # Once a released event: 0.5 us.
+            mark = self._find_reached() if self._held else Mark(self.last, f"{self._last_check:08x}")
+            self._reached = mark
         return mark
 
     def check_at(self, offset: int) -> str | None:
@@ -85,7 +88,7 @@ class LogIndex:
             return
         if self.first < 0:
             self.first = offset
-        self.last = offset
+        self.last, self._last_check = offset, check
         self._offsets.append(offset)
         self._checks.append(check)
         self._reached = None
@@ -113,8 +116,6 @@ class LogIndex:
         self._reached = Mark()
 
     def _find_reached(self) -> Mark:
-        if not self._held:
-            return Mark(self.last, f"{self._checks[-1]:08x}") if self.last >= 0 else Mark()
         # Held in the order in which they were read: the first is the lowest.
         end = bisect_left(self._offsets, next(iter(self._held)))
         return Mark(self._offsets[end - 1], f"{self._checks[end - 1]:08x}") if end else Mark()
