@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pika
@@ -18,12 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from livepush.broker import topology
 from livepush.broker.names import CONTROL_IDENTITY_KEY, CONTROL_OUTBOX_KEY, MARKER_BEAT_KEY, marker_key
 from tests.integration.broker.contract import hang_up
+from tests.servers.definitions import DAEMON, DJANGO, FILE, FOLDER, PASSWORD, VHOST, load_definitions
 from tests.servers.rabbitmq import PrivateRabbitMQ, shared_rabbitmq
 
-FOLDER = Path(__file__).parents[3] / "broker" / "rabbitmq"
-VHOST = "livepush"
-DJANGO, DAEMON = "livepush-django", "livepush-daemon"
-PASSWORD = "only of this test"
 OWN_QUEUE = topology.process_queue("host", "1", "nonce")
 
 RELAY_QUEUE = topology.relay_queue("host", "nonce")
@@ -99,18 +95,11 @@ class RightsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.node = shared_rabbitmq()
-        self.node.ctl("import_definitions", str(FOLDER / "definitions.json"))
-        remove = f'rabbit_vhost:delete(<<"{VHOST}">>, <<"t">>), '
-        remove += ", ".join(
-            f'rabbit_auth_backend_internal:delete_user(<<"{user}">>, <<"t">>)' for user in (DJANGO, DAEMON)
-        )
-        self.addCleanup(self.node.ctl, "eval", f"{remove}, ok.")
-        change = (f'change_password(<<"{user}">>, <<"{PASSWORD}">>, <<"t">>)' for user in (DJANGO, DAEMON))
-        self.node.ctl("eval", ", ".join(f"rabbit_auth_backend_internal:{step}" for step in change) + ".")
+        self.loaded = load_definitions(self.node)
+        self.addCleanup(self.loaded.remove)
 
     def connect(self, user: str, password: str = PASSWORD) -> BlockingConnection:
-        url = self.node.url(user=user, password=password, vhost=VHOST)
-        connection = BlockingConnection(pika.URLParameters(url))
+        connection = BlockingConnection(pika.URLParameters(self.loaded.url(user, password)))
         self.addCleanup(hang_up, connection)
         return connection
 
@@ -129,7 +118,7 @@ class RightsTests(SynchronousTestCase):
 
     def test_nobody_gets_in_before_a_password_is_set(self) -> None:
         """The file holds no usable password: not an empty one, not the user's name."""
-        self.node.ctl("import_definitions", str(FOLDER / "definitions.json"))
+        self.node.ctl("import_definitions", str(FILE))
         for user in (DJANGO, DAEMON):
             for password in ("", user, "guest", PASSWORD):
                 with self.assertRaises(exceptions.ProbableAuthenticationError):
@@ -330,7 +319,7 @@ class ConfigurationTests(SynchronousTestCase):
         """The example is one that RabbitMQ takes, guest is not made, and the log works and outlives a crash."""
         text = (FOLDER / "rabbitmq.conf").read_text()
         kept = [line for line in text.splitlines() if not line.startswith(("#", "listeners", "load_definitions"))]
-        definitions = json.loads((FOLDER / "definitions.json").read_text())
+        definitions = json.loads(FILE.read_text())
         for user in definitions["users"]:
             user["password_hash"] = base64.b64encode(b"salt" + sha256(b"salt" + PASSWORD.encode()).digest()).decode()
         node = PrivateRabbitMQ(conf=tuple(kept), definitions=json.dumps(definitions))
@@ -374,7 +363,7 @@ class DefinitionsTests(SynchronousTestCase):
     """`definitions.json` and `livepush.broker.topology` say the same."""
 
     def setUp(self) -> None:
-        self.definitions = json.loads((FOLDER / "definitions.json").read_text())
+        self.definitions = json.loads(FILE.read_text())
 
     def test_exchanges(self) -> None:
         """Name and type of each."""
