@@ -64,11 +64,24 @@ class Channel:
         await self._request(lambda done: self._raw.queue_bind(queue, exchange, key, callback=done))
 
     async def consume(
-        self, queue: str, prefetch: int, deliver: Deliver, arguments: Mapping[str, Any] | None = None
+        self,
+        queue: str,
+        prefetch: int,
+        deliver: Deliver,
+        foreign: Deliver | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
-        """Starts delivery, acknowledged by hand. `deliver` must not raise. Runs on before the first message is read."""
+        """Starts delivery, acknowledged by hand. Runs on before the first message is read.
+
+        Args:
+            queue: its name.
+            prefetch: messages that the broker sends ahead of their acknowledgement.
+            deliver: gets the messages; it must not raise.
+            foreign: gets those of another exchange than Django's, see `DeliveryReader.listen`.
+            arguments: of the consumer.
+        """
         await self._request(lambda done: self._raw.basic_qos(prefetch_count=prefetch, callback=done))
-        self._connection.reader.listen(self._raw.channel_number, deliver)
+        self._connection.reader.listen(self._raw.channel_number, deliver, foreign)
         await self._request(
             lambda done: self._raw.basic_consume(
                 queue, on_message_callback=_unexpected, arguments=arguments, callback=done

@@ -79,14 +79,23 @@ async def open_log(connection: Connection, settings: FeedSettings) -> Channel:
         raise ConnectionFailed(cause, REMEDY) from None
 
 
-async def read_log(channel: Channel, prefetch: int, offset: int | str, deliver: Deliver) -> None:
+async def read_log(
+    channel: Channel, prefetch: int, offset: int | str, deliver: Deliver, foreign: Deliver | None = None
+) -> None:
     """Consumes the log from an offset on: a number, an interval such as `360s`, or `last`.
+
+    Args:
+        channel: of `open_log`, or another.
+        prefetch: the credit that acknowledgements give back.
+        offset: the record there is the first to come.
+        deliver: gets the records.
+        foreign: gets what daemons have written; None: `deliver` gets it too.
 
     Raises:
         ConnectionFailed: the broker refuses it. A stream that is only just starting does that too.
     """
     try:
-        await channel.consume(topology.LOG, prefetch, deliver, {"x-stream-offset": offset})
+        await channel.consume(topology.LOG, prefetch, deliver, foreign, {"x-stream-offset": offset})
     except ChannelRefused as refused:
         raise _no_log(refused) from None
 

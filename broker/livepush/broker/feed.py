@@ -23,7 +23,7 @@ Each connection makes a queue of its own with a fresh name, exclusive and auto-d
 it, but in the log, which is read from where it was left. It is bound when the reader has caught up, or its messages
 would wait in the ingest for what the log still has before them.
 
-The hot path is `_Source.deliver`, once a message, and `_end_read`, once a read: the intake handles everything in the
+The hot path is `Source.deliver`, once a message, and `_end_read`, once a read: the intake handles everything in the
 step in which it arrives, so nothing queues up in here. Acknowledgements are cumulative: at the end of the read after
 `ack_messages` or `unacked_bytes`, else after `ack_seconds`.
 """
@@ -42,14 +42,12 @@ from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from livepush.broker.acknowledgements import Acknowledgements
 from livepush.broker.amqp import Connection, ConnectionSettings
 from livepush.broker.attachment import Attachment, Phase, Seen, Step
 from livepush.broker.backoff import Backoff
 from livepush.broker.beacon import Beacon
 from livepush.broker.channel import Channel
 from livepush.broker.declaring import open_exchanges, open_log, open_queue, read_log
-from livepush.broker.deliveries import Deliver
 from livepush.broker.doubts import doubtful
 from livepush.broker.envelope import BODY_BYTES, Marker
 from livepush.broker.errors import ConnectionFailed
@@ -59,6 +57,7 @@ from livepush.broker.intake import Intake, Sink
 from livepush.broker.lifeline import Lifeline, State
 from livepush.broker.noise import Noise
 from livepush.broker.probe import Probe
+from livepush.broker.source import Source, Take
 
 __all__ = ["Feed", "FeedCounters", "FeedSettings"]
 
@@ -75,42 +74,6 @@ class FeedCounters:
 
     connections: int = 0
     failures: int = 0
-
-
-class _Source:
-    """A consumer of the feed's: its channel, and what of it is to be acknowledged."""
-
-    __slots__ = ("_acknowledgements", "_take", "channel")
-
-    def __init__(self, settings: FeedSettings, take: Callable[[bytes, bytes], None]) -> None:
-        self._take: Callable[[bytes, bytes], None] | None = take
-        self._acknowledgements = Acknowledgements(settings.ack_messages, settings.unacked_bytes)
-        self.channel: Channel | None = None
-
-    def deliver(self, tag: int, raw: bytes, body: bytes) -> None:
-        """One message, from its properties and body to the sink. Whatever it holds, the feed goes on."""
-        acknowledgements = self._acknowledgements
-        acknowledgements.tag = tag
-        acknowledgements.bytes += len(body)
-        if self._take is not None:
-            self._take(raw, body)
-
-    def acknowledge(self, *, late: bool) -> bool:
-        """At the end of a read, or late: what has waited too. Returns whether something is left for later."""
-        acknowledgements = self._acknowledgements
-        if not acknowledgements.waiting or self.channel is None:
-            return False
-        if not late and not acknowledgements.due:
-            return True
-        if self.channel.acknowledge(acknowledgements.tag):
-            acknowledgements.done()
-        return False
-
-    def close(self) -> None:
-        """What still comes is not taken."""
-        self._take = None
-        if self.channel is not None:
-            self.channel.close()
 
 
 class Feed(Service):
@@ -153,7 +116,7 @@ class Feed(Service):
         self._lost: ConnectionFailed | None = None
         self._watchers: list[Callable[[bool], None]] = []
         self._noise = Noise()
-        self._sources: list[_Source] = []
+        self._sources: list[Source] = []
         self._probe: Probe | None = None
         self._start_overs = 0
         self._ticker = LoopingCall(self._tick)
@@ -230,9 +193,9 @@ class Feed(Service):
         if at is not None:
             self.intake.expect(at)
         channel = await open_log(connection, self.settings)
-        source = self._add_source(channel, self.intake.take_logged)
+        source = self._add_source(channel, self.intake.take_logged, self.intake.take_marker)
         offset = f"{round(self.settings.ring_seconds + CHUNK_SECONDS)}s" if at is None else at
-        await read_log(channel, self.settings.prefetch, offset, source)
+        await read_log(channel, self.settings.prefetch, offset, source.deliver, source.deliver_foreign)
         if at is not None:
             self._probe = Probe(await connection.channel(), self._nonce, self._find)
             await self._probe.start()
@@ -243,8 +206,8 @@ class Feed(Service):
         self._end_probe()
         connection.limit()
         channel = await connection.channel()
-        deliver = self._add_source(channel, self.intake.take_queued)
-        self._queue = await open_queue(channel, self.settings, deliver)
+        source = self._add_source(channel, self.intake.take_queued)
+        self._queue = await open_queue(channel, self.settings, source.deliver)
         connection.established()
         self._take_steps(self._attachment.bound(self._reactor.seconds()))
 
@@ -256,11 +219,10 @@ class Feed(Service):
         await self._read_log(connection)
         connection.established()
 
-    def _add_source(self, channel: Channel, take: Callable[[bytes, bytes], None]) -> Deliver:
-        source = _Source(self.settings, take)
-        source.channel = channel
+    def _add_source(self, channel: Channel, take: Take, take_foreign: Take | None = None) -> Source:
+        source = Source(self.settings, channel, take, take_foreign)
         self._sources.append(source)
-        return source.deliver
+        return source
 
     def _drop_sources(self) -> None:
         """Of a connection that goes on, or of one that has ended."""

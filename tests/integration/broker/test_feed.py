@@ -467,6 +467,18 @@ class BothBrokers:
         self.assertEqual({one for one in self.sink.got if isinstance(one, str)}, {"suspend", "all hole"})
         self.assertEqual((feed.ready, feed.counters.connections), (True, 1))
 
+    async def test_a_daemon_can_not_forge_an_event(self: Any) -> None:
+        """The log holds what daemons write under marker.#; what calls itself an event there is none."""
+        feed = self.make_feed()
+        await self.ready(feed)
+        publisher = self.make_publisher()
+        headers = headers_of(Kind.EVENT, 1_700_000_000_000, Stamp("p", 1, 1, 1))
+        forged = pika.BasicProperties(type="event", app_id="p", message_id="1", headers=headers)
+        self.manage(lambda channel: channel.basic_publish(topology.DAEMON_EXCHANGE, "marker.x", BODY, forged))
+        publisher.publish(number=2)
+        await self.sink.until(lambda: ("p", 2) in self.sink.offsets)
+        self.assertEqual((self.sink.got, feed.intake.counters.poisoned), ([("p", 2)], 1))
+
     async def test_the_end_is_quick_and_clean(self: Any) -> None:
         """stopService closes the connections in order, in any state; the queue is gone with them."""
         feed = self.make_feed()

@@ -138,16 +138,16 @@ class Link:
 
     def show(self, channel: int, offset: int) -> None:
         """A record of the log, to a consumer."""
-        properties, body = self.broker.log[offset]
+        exchange, properties, body = self.broker.log[offset]
         headers = {**(properties.headers or {}), "x-stream-offset": pika.compat.long(offset)}
         told = pika.BasicProperties(
             type=properties.type, app_id=properties.app_id, message_id=properties.message_id, headers=headers
         )
-        self.give(self.delivery(channel, told, body))
+        self.give(self.delivery(channel, told, body, exchange))
 
-    def delivery(self, channel: int, properties: Any, body: bytes) -> bytes:
+    def delivery(self, channel: int, properties: Any, body: bytes, exchange: str = "livepush") -> bytes:
         self.tags[channel] += 1
-        method = spec.Basic.Deliver("tag", self.tags[channel], False, "livepush", "event.orders.lock")
+        method = spec.Basic.Deliver("tag", self.tags[channel], False, exchange, "some.key")
         frames: list[Any] = [frame.Method(channel, method), frame.Header(channel, len(body), properties)]
         frames += [frame.Body(channel, body)]
         return b"".join(one.marshal() for one in frames)
@@ -175,7 +175,7 @@ class Broker:
         self.with_consume_ok: list[tuple[Any, bytes]] = []
         self.links: list[Link] = []
         self.starts: list[Any] = []
-        self.log: dict[int, tuple[Any, bytes]] = {}
+        self.log: dict[int, tuple[str, Any, bytes]] = {}
         self.next_offset = 0
         self.markers: list[str] = []
         self.marker_bound, self.shows, self.alarm, self.beats = True, True, False, True
@@ -200,12 +200,12 @@ class Broker:
             link.send(channel, spec.Basic.Return(312, "NO_ROUTE", method.exchange, method.routing_key), header)
         link.send(channel, spec.Basic.Ack(link.published))
         if self.marker_bound:
-            self.append(properties, body)
+            self.append(properties, body, method.exchange)
 
-    def append(self, properties: Any, body: bytes) -> None:
+    def append(self, properties: Any, body: bytes, exchange: str = "livepush") -> None:
         """One more record of the log, shown to who reads it."""
         offset, self.next_offset = self.next_offset, self.next_offset + 1
-        self.log[offset] = (properties, body)
+        self.log[offset] = (exchange, properties, body)
         if not self.shows:
             return
         for link in self.links:
@@ -436,6 +436,17 @@ class FeedTests(SynchronousTestCase):
         self.broker.log_event(1)
         self.assertEqual(self.sink.got[3:], ["p-1 at 2", "flush"])
 
+    def test_a_daemon_can_not_forge_an_event(self) -> None:
+        """What was published to the daemons' exchange is a marker or nothing; it is acknowledged with the others."""
+        feed = self.make_feed(ack_messages=1)
+        self.pass_time(1)
+        self.broker.asked.clear()
+        self.sink.got.clear()
+        self.broker.append(*make_message(1), exchange="livepush.daemon")
+        self.assertEqual([one for one in self.sink.got if one != "flush"], [])
+        self.assertEqual((feed.intake.counters.poisoned, feed.intake.log.last), (1, 2))
+        self.assertEqual([one.delivery_tag for one in self.broker.all(spec.Basic.Ack)], [3])
+
     def test_what_the_queue_lost_comes_from_the_log(self) -> None:
         """The only event of its publisher, dropped by the broker's bound, too."""
         self.make_feed()
@@ -567,7 +578,7 @@ class FeedTests(SynchronousTestCase):
         feed = self.make_feed()
         headers = headers_of(Kind.MARKER, 1, None)
         marker = pika.BasicProperties(type="marker", headers=headers)
-        self.broker.append(marker, encode_marker(Marker("other", 100)))
+        self.broker.append(marker, encode_marker(Marker("other", 100)), "livepush.daemon")
         self.broker.publish(1)
         self.broker.drop()
         self.pass_time(1.5)
