@@ -39,6 +39,7 @@ FIRST_PAUSE = 1.0
 PATIENCE_SECONDS = 30.0
 FORGIVEN_SECONDS = 60.0
 JITTER = 0.25
+STOPPED_SECONDS = 3.0
 
 
 class Phase(StrEnum):
@@ -120,6 +121,7 @@ class Attachment:
         self._since = self._asked = 0.0
         self._met_sent = float("-inf")
         self._moved, self._quiet, self._seen = 0.0, 0.0, Seen()
+        self._ticked = 0.0
         self._stamped_at_doubt = 0
 
     @property
@@ -134,7 +136,7 @@ class Attachment:
         self.phase, self.doubt, self._expected = Phase.READING, None, at
         self.markers.forget()
         self._first = self.markers.newest + 1
-        self._since = self._moved = now
+        self._since = self._moved = self._ticked = now
         return self._ask_anew(now)
 
     def bound(self, now: float) -> list[Step]:
@@ -168,7 +170,10 @@ class Attachment:
         return [Step.START_OVER] if anew else []
 
     def tick(self, seen: Seen, now: float) -> list[Step]:
-        """To be called each second or more often."""
+        """To be called each second. After a gap of some the process itself was stopped or busy."""
+        stopped, self._ticked = now - self._ticked >= STOPPED_SECONDS, now
+        if stopped:  # nothing could be read meanwhile, and that is not the log's fault
+            self._moved = now
         if seen.last != self._seen.last:
             self._moved = now
             self._quiet = self._beat_seconds * (1 + JITTER * self._choose())
@@ -180,7 +185,7 @@ class Attachment:
         if not self._waits:
             return []
         self.doubt = self._find_doubt(now)
-        if self.phase is Phase.READING and self.doubt is Doubt.MARKERS and now - self._since >= PATIENCE_SECONDS:
+        if self.phase is Phase.READING and self.doubt is Doubt.MARKERS and now - self._moved >= PATIENCE_SECONDS:
             return [Step.ABANDON]
         if now - self._asked >= self._pause:
             self._asked, self._pause = now, min(self._pause * 2, self._marker_seconds)

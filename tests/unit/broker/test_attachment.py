@@ -138,6 +138,15 @@ class AttachmentTests(SynchronousTestCase):
         self.assertEqual((self.tick(1), self.attachment.doubt), ([], Doubt.MARKERS))
         self.assertEqual(self.tick(25), [Step.ABANDON])
 
+    def test_patience_begins_when_there_is_nothing_more_to_read(self) -> None:
+        """Not with a long read before."""
+        self.attachment.attached(None, self.now)
+        self.send()
+        for last in range(60):
+            self.tick(1, Seen(last))
+        self.assertEqual((self.tick(29, Seen(59)), self.attachment.doubt), ([], Doubt.MARKERS))
+        self.assertEqual(self.tick(1, Seen(59)), [Step.ABANDON])
+
     def test_much_to_read_is_no_unbound_log(self) -> None:
         """As long as records come, the marker may still be behind them."""
         self.attachment.attached(None, self.now)
@@ -220,13 +229,24 @@ class AttachmentTests(SynchronousTestCase):
         self.assertEqual(self.tick(120), [])
         self.assertEqual((self.tick(5, answer=True), self.attachment.ready), ([Step.FORGET], True))
 
+    def test_a_process_that_was_stopped_does_not_blame_the_log(self) -> None:
+        """A beat that came back meanwhile has still to be read."""
+        self.make_ready()
+        self.tick(21)
+        self.assertGreater(self.markers.missing(self.now), 0)
+        self.now += 60
+        self.tick(1)
+        self.assertTrue(self.attachment.ready)
+        self.tick(5)
+        self.assertFalse(self.attachment.ready)
+
     def test_a_beat_that_is_not_confirmed(self) -> None:
         """Nobody can publish: nothing passes this process by."""
         self.make_ready()
-        self.now += 20
-        self.assertEqual(self.attachment.tick(Seen(), self.now), [Step.SEND])
+        self.tick(19)
+        self.assertEqual(self.beat_tick(-1), [Step.SEND])
         self.send(confirm=False)
-        wanted = []
+        wanted: list[Step] = []
         for _ in range(60):
             self.now += 1
             wanted += self.attachment.tick(Seen(), self.now)
