@@ -24,16 +24,17 @@ from functools import cache
 from pathlib import Path
 
 WAIT_SECONDS = 60.0
+SECRET_KEY = "a key for tests only, which is long enough for Django's own checks"
 
-_SETTINGS = """
+_SETTINGS = f"""
 from pathlib import Path
 
-SECRET_KEY = "a key for tests only, which is long enough for Django's own checks"
+SECRET_KEY = {SECRET_KEY!r}
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 INSTALLED_APPS = [
     "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "livepush.django", "shop"
 ]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).parent / "site.sqlite3"}}
+DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).parent / "site.sqlite3"}}}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
