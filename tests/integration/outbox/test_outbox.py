@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from livepush.broker.envelope import Kind
 from livepush.broker.errors import Refused
 from livepush.broker.lease import LEASE_SECONDS
+from livepush.broker.relay import Row
 from livepush.django.errors import ForeignIdentity, OutboxMissing, RolledBack, TransactionOpen
 from livepush.django.management.relay import new_identity
 from livepush.django.models import OutboxLease, OutboxMessage
@@ -386,6 +387,28 @@ class PostgreSQLRelayTests(PostgreSQL, RelayContract):
         thread.join(20)
         relay.work()
         self.assertEqual((self.logged(), self.rows()), ([(1, "quick"), (2, "slow")], []))
+
+    def test_database_gone_between_two_statements(self) -> None:
+        """A connection that breaks outside of a transaction is made anew, too, when the database is back."""
+        case = self
+
+        class Breaking(Outbox):
+            broken = False
+
+            def load(self, after: int, limit: int) -> list[Row]:
+                if not self.broken:
+                    self.broken = True
+                    case.break_database()
+                return super().load(after, limit)
+
+        self.outbox = Breaking("default")
+        relay = self.member()
+        self.publish("a")
+        relay.turn()
+        self.assertTrue(any("fails: " in line for line in self.lines))
+        self.mend_database()
+        relay.work()
+        self.assertEqual((self.logged(), self.rows()), ([(1, "a")], []))
 
     def test_numbering_waits_for_a_rival(self) -> None:
         """A transaction that numbers, stopped in the middle, is overtaken by nobody: the rival waits for the row."""
