@@ -60,7 +60,12 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     )
     hub = Hub(site.directory, reactor, RingSettings(conf.ring_seconds, conf.ring_events, conf.ring_bytes))
     feed_settings = FeedSettings(
-        url, instance=settings.instance, queue_length=conf.queue_length, ring_seconds=conf.ring_seconds
+        url,
+        instance=settings.instance,
+        queue_length=conf.queue_length,
+        ring_seconds=conf.ring_seconds,
+        log_seconds=conf.log_seconds,
+        log_segment_bytes=conf.log_segment_bytes,
     )
     feed = Feed(reactor, feed_settings, hub)
     hub.follow(feed.intake.log)
