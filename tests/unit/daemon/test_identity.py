@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,45 @@ class ReaderTests(DjangoCase):
         self.assertEqual(found.auth_hash, self.anna.get_session_auth_hash())
         self.assertEqual((found.admitted, found.is_superuser), (True, False))
         self.assertIsNotNone(found.session_key)
+
+    def test_anew(self) -> None:
+        """The same visitor by his session: as he is now, and nobody when his login has ended, however it did."""
+        reader = Reader(make_settings(), self.registry)
+        cookies = login(self.anna)
+        found = self.snapshot(cookies)
+        self.assertEqual(reader.reidentify(found), found)
+        grant(self.anna, "add_group")
+        again = reader.reidentify(found)
+        assert again is not None
+        self.assertEqual((again.user, again.permissions), (found.user, frozenset({"auth.add_group"})))
+        self.assertIsNone(reader.reidentify(replace(found, user="0")))  # another one has logged in there
+        User.objects.update(is_active=False)
+        self.assertIsNone(reader.reidentify(found))
+        User.objects.update(is_active=True)
+        self.assertIsNotNone(reader.reidentify(found))
+        self.anna.set_password("another")
+        self.anna.save()
+        self.assertIsNone(reader.reidentify(found))
+        self.assertIsNone(reader.reidentify(replace(found, session_key="0" * 32)))
+
+    def test_anew_without_a_session(self) -> None:
+        """Where the cookie held the session, his password must still be the one that signed it."""
+        reader = Reader(make_settings(), self.registry)
+        found = replace(self.snapshot(), session_key=None)
+        self.assertEqual(reader.reidentify(found), found)
+        self.assertIsNone(reader.reidentify(replace(found, auth_hash=None)))
+        User.objects.update(is_active=False)
+        self.assertIsNone(reader.reidentify(found))
+        User.objects.update(is_active=True)
+        self.anna.set_password("another")
+        self.anna.save()
+        self.assertIsNone(reader.reidentify(found))
+
+    def test_an_anonymous_visitor_anew(self) -> None:
+        """He stays one, where anonymous visitors may connect."""
+        visitor = self.snapshot("", anonymous=True)
+        self.assertEqual(Reader(make_settings(anonymous=True), self.registry).reidentify(visitor), visitor)
+        self.assertIsNone(Reader(make_settings(), self.registry).reidentify(visitor))
 
     def test_group_permissions(self) -> None:
         """A permission by way of a group counts."""

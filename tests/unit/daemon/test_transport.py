@@ -99,8 +99,8 @@ class EagerServerTests(SynchronousTestCase):
         self.assertEqual(sock.taken, b"")
 
     def test_producer_hears(self) -> None:
-        """A full transport pauses its producer, so that what waits can be counted elsewhere."""
-        transport, sock, _ = self.make_transport(0)
+        """A transport that has to keep anything pauses its producer: what waits there can still be taken back."""
+        transport, sock, _ = self.make_transport(3)
         heard: list[str] = []
 
         class Producer:
@@ -113,7 +113,10 @@ class EagerServerTests(SynchronousTestCase):
             def stopProducing(self) -> None: ...
 
         transport.registerProducer(Producer(), True)
-        transport.write(b"x" * 100_000)
+        transport.write(b"abc")
+        self.assertEqual(heard, [])
+        transport.write(b"d")
+        transport.write(b"e")
         self.assertEqual(heard, ["pause"])
         sock.room = 200_000
         transport.doWrite()
