@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pika
@@ -12,6 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -684,6 +686,38 @@ class FeedTests(SynchronousTestCase):
         self.broker.refuses = False
         self.pass_time(2)
         self.assertEqual((feed.ready, feed.trouble), (True, None))
+
+    def test_one_line_a_cause(self) -> None:
+        """At first, then once a minute; the end of what was told is told too."""
+        with capturedLogs() as lines:
+            self.broker.refuses = True
+            self.make_feed()
+            self.pass_time(50)
+            self.assertEqual(self.written(lines), ["Feed not ready, trying again: nothing listens on broker.example"])
+            self.pass_time(20)
+            self.assertEqual(len(self.written(lines)), 2)
+            self.assertIn("more times)", formatEvent(lines[-1]) or "")
+            self.broker.refuses = False
+            self.pass_time(2)
+            self.assertEqual(self.written(lines)[2:], ["Feed ready"])
+
+    def test_one_line_a_doubt(self) -> None:
+        """Of a feed that has its connections, and is not ready, likewise."""
+        with capturedLogs() as lines:
+            self.broker.alarm = True
+            self.make_feed()
+            self.pass_time(60)
+            said = self.written(lines)
+            self.assertEqual(said, ["Feed not ready, trying again: the broker does not confirm a marker; look at its"])
+            self.broker.alarm = False
+            self.broker.second.send(1, spec.Basic.Nack(1))
+            self.pass_time(1)
+            self.assertEqual(self.written(lines)[1:], ["Feed ready"])
+
+    def written(self, lines: Sequence[LogEvent]) -> list[str]:
+        """The beginning of what the feed has written to the log."""
+        texts = [formatEvent(line) or "" for line in lines if line["log_namespace"] == "livepush.broker.feed"]
+        return [re.split(r":\d| alarms|: amqp", text)[0] for text in texts]
 
     def test_an_attempt_has_a_deadline(self) -> None:
         """At every stage, from TCP to the consumer of the log, and to that of the queue."""
