@@ -331,9 +331,9 @@ class ConfigurationTests(SynchronousTestCase):
         for exchange in topology.EXCHANGES:
             self.assertIn(f"{exchange}\t{topology.EXCHANGE_TYPE}\ttrue", exchanges)
         keys = ["event.before.x", "event.after.x"]
-        for key in keys:
-            self.publish(node, key)
-            node.restart(hard=True)
+        self.publish(node, keys[0])
+        node.restart(hard=True)
+        self.publish(node, keys[1])
         reader = Received(self.log_of(node, DAEMON), topology.LOG, {"x-stream-offset": "first"})
         self.assertEqual(reader.take(2), [(topology.EXCHANGE, key) for key in keys])
 
