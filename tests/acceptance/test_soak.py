@@ -46,3 +46,11 @@ class SoakTests(SynchronousTestCase):
             "lost 0, duplicate 0, reordered 0, forbidden 0, invented 0, stale 0, needless 0",
         ):
             self.assertIn(name, printed)
+
+    def test_sabotage(self) -> None:
+        """A daemon that drops one event in a hundred is found out."""
+        status, printed = self.run_soak(
+            "--seconds", "10", "--clients", "20", "--sabotage", "drop", "--faults", "pages-cut"
+        )
+        self.assertEqual(status, 1, printed)
+        self.assertRegex(printed, r"lost [1-9][0-9]*, duplicate 0, reordered 0, forbidden 0, invented 0, stale 0")

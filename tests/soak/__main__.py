@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,9 @@ from tests.soak.world import Plan, SoakFailed, World
 
 BROKEN, FAILED = 1, 2
 SETTLE_SECONDS = 40.0
+BROKEN_SECONDS = 8.0
 CALM_SECONDS = 3.0
+SABOTAGES = ("drop", "unheld", "forget")
 
 Result = tuple[dict[str, Publication], list[Log], Verdict]
 
@@ -74,7 +77,7 @@ class Soak:
 
     def _settle(self) -> Result:
         """Judges when all is quiet; what is lost by then may still be under way for a while."""
-        end = time.monotonic() + SETTLE_SECONDS
+        end = time.monotonic() + (BROKEN_SECONDS if self._world.plan.sabotage else SETTLE_SECONDS)
         while True:
             while not self._world.quiet(CALM_SECONDS) and time.monotonic() < end:
                 self._pace.wait(0.5)
@@ -132,13 +135,14 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments.add_argument("--seed", type=int, default=random.randrange(1 << 16))
     arguments.add_argument("--cluster", action="store_true", help="three nodes of RabbitMQ")
     arguments.add_argument("--sqlite", action="store_true", help="no PostgreSQL")
+    arguments.add_argument("--sabotage", choices=SABOTAGES, default="", help="break the daemons and see it found")
     arguments.add_argument("--keep", type=Path, help="an empty folder for everything that was written")
     given = arguments.parse_args(words)
     names = _names(given)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))
     folder = given.keep or Path(tempfile.mkdtemp(prefix="livepush-soak-"))
     folder.mkdir(exist_ok=True)
-    world = World(folder.resolve(), Plan(given.clients, given.rate, given.cluster, not given.sqlite))
+    world = World(folder.resolve(), Plan(given.clients, given.rate, given.cluster, not given.sqlite, given.sabotage))
     soak = Soak(world, given.seconds, names, given.seed)
     _say(f"seed {given.seed}, {given.seconds:.0f} s, {given.clients} pages")
     try:
@@ -146,6 +150,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return _judge(soak, soak.run(), world)
     except SoakFailed as error:
         _say(f"the soak could not be done: {error}")
+        return FAILED
+    except Exception:  # a fault of the soak's own is no verdict
+        traceback.print_exc()
         return FAILED
     finally:
         world.close()

@@ -8,7 +8,7 @@ the last one came. It ends when its input does.
 
 A page comes back as `livepush.js` does: full jitter within the first of `retry`, doubled with each failure up to the
 second; at once to another port after `goaway`, before it lets go of the old connection; and when nothing has come for
-two heartbeats. Every other page goes to the other daemon when it loses one, the rest wait for their own. SIGUSR1 cuts
+two heartbeats. Half of them go to the other daemon when they lose one, the rest wait for their own. SIGUSR1 cuts
 all connections.
 """
 
@@ -136,8 +136,8 @@ class Visitor:
         self.reactor, self.journal = reactor, journal
         self.tab, self.cookie = str(who["tab"]), str(who["cookie"])
         self.page = Page(self.tab, who["rooms"])
-        self._ports, self._moves = ports, place % 2 == 0
-        self._port = (place // 2) % len(ports)
+        self._ports, self._moves = ports, bool(who["moves"])
+        self._port = (place + place // 10 // 2) % len(ports)
         self._visits: list[Visit] = []
         self._failures = 0
         self._retry, self._heartbeat = (500, 5000), 25.0

@@ -70,12 +70,14 @@ class Client:
         user: the primary key, as text.
         role: `moderator`, `client` or `reader`.
         rooms: channels that it asks for.
+        moves: it goes to the other daemon when it loses one, and does not wait for its own.
     """
 
     tab: str
     user: str
     role: str
     rooms: tuple[str, ...] = ()
+    moves: bool = True
 
     def audience(self, channel: str) -> str | None:
         """As what it listens to a channel; None: it doesn't, or may not."""

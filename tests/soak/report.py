@@ -24,6 +24,7 @@ COLUMNS = (
     "lost",
     "resyncs",
     "silence",
+    "moved",
     "after",
 )
 HEARD = ("event", "dropped", "outdated")
@@ -58,6 +59,7 @@ class Row:
     lost: int = 0
     resyncs: int = 0
     silence: float = 0.0
+    moved: float = 0.0
     after: float = 0.0
 
 
@@ -96,6 +98,8 @@ def _count(rows: Sequence[Row], begins: Sequence[float], log: Log) -> None:
         if line.what in HEARD:
             if heard:
                 row.silence = max(row.silence, line.t - heard[-1])
+                if log.client.moves:
+                    row.moved = max(row.moved, line.t - heard[-1])
             heard.append(line.t)
     for row, end in zip(rows, [*begins[1:], float("inf")], strict=True):
         place = bisect_right(heard, row.span.healed)
@@ -112,11 +116,18 @@ def render(rows: Sequence[Row], begun: float) -> str:
         held = f"{span.healed - span.begun:.1f} s" if span.healed else ""
         figures = (row.events, row.delivered, row.replayed, row.duplicates, row.lost, row.resyncs)
         after = f"{row.after:.1f} s" if span.healed else ""
-        cells = (f"{span.begun - begun:.0f} s", held, *map(str, figures), f"{row.silence:.1f} s", after)
+        cells = (
+            f"{span.begun - begun:.0f} s",
+            held,
+            *map(str, figures),
+            f"{row.silence:.1f} s",
+            f"{row.moved:.1f} s",
+            after,
+        )
         lines.append((span.name, *cells))
     total = [sum(getattr(row, name) for row in rows) for name in COLUMNS[3:9]]
     worst = max((row.silence for row in rows), default=0.0)
-    lines.append(("all", "", "", *map(str, total), f"{worst:.1f} s", ""))
+    lines.append(("all", "", "", *map(str, total), f"{worst:.1f} s", "", ""))
     widths = [max(len(line[place]) for line in lines) for place in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(

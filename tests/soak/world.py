@@ -46,6 +46,7 @@ class Plan:
         clients: pages.
         rate: events a second, all publishers together, one-event shells and bursts aside.
         cluster: three nodes of RabbitMQ in place of one.
+        sabotage: how the daemons are broken; see `soaked.sabotage`.
         postgresql: the site's database is a private PostgreSQL in place of an SQLite file.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     rate: float = 40.0
     cluster: bool = False
     postgresql: bool = True
+    sabotage: str = ""
 
 
 @dataclass(slots=True)
@@ -108,7 +110,9 @@ class World:
         self.ports = free_ports(2)
         made = self._run("soaked.prepare", str(self.plan.clients))
         (self.folder / "clients.json").write_text(made)
-        self.clients = [Client(who["tab"], who["user"], who["role"], tuple(who["rooms"])) for who in json.loads(made)]
+        self.clients = [
+            Client(who["tab"], who["user"], who["role"], tuple(who["rooms"]), who["moves"]) for who in json.loads(made)
+        ]
         self.start_relay()
         for name in DAEMONS:
             self.start_daemon(name)
@@ -145,7 +149,8 @@ class World:
         port = self.ports[DAEMONS.index(name)]
         command = [str(BIN / "twistd"), "-n", "--pidfile=", "livepush", "--listen"]
         command += [f"tcp:{port}:backlog=1024:interface=127.0.0.1"]
-        self.processes.start(name, command, self._to_broker(name, DAEMON), folder=PROJECT)
+        environ = {**self._to_broker(name, DAEMON), "SOAK_SABOTAGE": self.plan.sabotage}
+        self.processes.start(name, command, environ, folder=PROJECT)
 
     def start_relay(self) -> None:
         """Starts the outbox's relay."""

@@ -40,7 +40,16 @@ def main(count: int) -> None:
     for number in range(count):
         pk, role, cookie = found[number % USERS]
         rooms = [f"rooms.{number % ROOMS}", f"rooms.{(number + 1) % ROOMS}"][: number % 3]
-        clients.append({"tab": f"tab{number}", "user": pk, "role": role, "cookie": cookie, "rooms": rooms})
+        clients.append(
+            {
+                "tab": f"tab{number}",
+                "user": pk,
+                "role": role,
+                "cookie": cookie,
+                "rooms": rooms,
+                "moves": number // USERS % 2 == 0,
+            }
+        )
     print(json.dumps(clients))
 
 

@@ -32,4 +32,8 @@ USE_TZ = True
 
 LIVEPUSH_HEARTBEAT = 4
 LIVEPUSH_RETRY = (500, 5000)
-LIVEPUSH_QUEUE_LENGTH = int(os.environ.get("SOAK_QUEUE_LENGTH", "50000"))
+
+if SABOTAGE := os.environ.get("SOAK_SABOTAGE"):
+    from . import sabotage
+
+    sabotage.apply(SABOTAGE)
