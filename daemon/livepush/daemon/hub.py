@@ -26,15 +26,16 @@ from twisted.logger import Logger
 
 from livepush.broker.envelope import Control, Event, Skip
 from livepush.broker.logindex import LogIndex
-from livepush.daemon.addressing import is_shown, is_skipped
+from livepush.daemon.addressing import is_skipped
 from livepush.daemon.connection import Connection
 from livepush.daemon.entitlement import Directory
 from livepush.daemon.epochs import Epochs
-from livepush.daemon.history import Answer, History, LogLike, Wait
+from livepush.daemon.history import Answer, History, LogLike
 from livepush.daemon.interfaces import Encoder
 from livepush.daemon.outbound import Frame
 from livepush.daemon.position import Position
-from livepush.daemon.ring import Entry, RingSettings, in_feed_order
+from livepush.daemon.replay import replay
+from livepush.daemon.ring import RingSettings
 from livepush.daemon.suspension import Reidentification
 from livepush.daemon.waitingroom import WaitingRoom
 from livepush.wire.closing import Close
@@ -311,36 +312,13 @@ class Hub:
             What it was granted, by channel, in the order of the grants.
         """
         self.deal()
-        granted: dict[str, Granted] = {}
-        replays: list[list[Entry]] = []
         for channel, audience in grants.items():
             connection.channels[channel] = audience
             self._enter(connection, channel, audience)
-            answer = answers[channel]
-            if isinstance(answer, list):
-                who = (audience, connection.user, connection.tab)
-                shown = [entry for entry in answer if entry.event is not None and is_shown(entry.event, *who)]
-                replays.append(shown)
-                granted[channel] = Granted(audience, len(shown))
-            else:
-                granted[channel] = Granted(audience, 0, "restart" if isinstance(answer, Wait) else answer)
-        frames = self._encode(in_feed_order(replays), connection, grants)
-        if sum(len(data) for _, data in frames) > most:
-            for channel in dict.fromkeys(channel for channel, _ in frames):
-                granted[channel] = Granted(grants[channel], 0, "slow")
-            frames = []
+        who = (connection.user, connection.tab)
+        granted, frames = replay(connection.encoder, who, grants, answers, most)
         connection.out.pending.extend(frames)
         return granted
-
-    def _encode(self, entries: Iterable[Entry], connection: Connection, grants: Mapping[str, str]) -> list[Frame]:
-        frames = []
-        for entry in entries:
-            event = entry.event
-            view = None if event is None else event.view(grants[event.channel])
-            if event is not None and view is not None:
-                frame = connection.encoder.event(event, view, entry.id, entry.ts, entry.position)
-                frames.append((event.channel, frame))
-        return frames
 
     def unsubscribe(self, connection: Connection, channel: str) -> None:
         """The connection does not listen to this channel any more; what is pending stays."""

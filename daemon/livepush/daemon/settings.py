@@ -19,7 +19,7 @@ class Limits:
         connections: open connections of the process; over it a handshake is answered 503.
         message_bytes: one message of a client; over it the connection is closed.
         message_depth: nesting of a client's JSON.
-        outbound_bytes: what may wait for one slow client; over it the connection is closed with 4002.
+        outbound_bytes: what may wait for one client, or be replayed to it; over it its events give way to a `resync`.
         subscriptions: channels of one connection, its own and the declared ones included.
         hello_seconds: how long a `livepush.v1` client may take to say `hello`; then 4408.
         heartbeat_seconds: between two signs of life that a client is sent.

@@ -69,6 +69,15 @@ class EntitlementTests(SynchronousTestCase):
         gone, refused = browser.link.messages()
         self.assertEqual((gone["channel"], refused["n"], refused["code"]), ("orders", 1, "forbidden"))
 
+    def test_a_sweep_while_a_rule_is_asked(self) -> None:
+        """What a sweep has found counts for a subscription that was under way, though no control message came."""
+        browser = self.browser()
+        browser.says(op="subscribe", n=1, channel="orders.5")
+        self.hub.distrust(False)
+        browser.identity.waiting.pop(1).callback(NOBODY)
+        browser.answered()  # the rule: yes, by the old snapshot
+        self.assertEqual(ids(browser.link.messages()), ["gone permission", "error"])
+
     def test_jobs_never_overtake_each_other(self) -> None:
         """Two revocations make one job and then another, so that no older answer comes after a newer one."""
         browser = self.browser()

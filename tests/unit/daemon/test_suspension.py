@@ -223,9 +223,9 @@ class SuspensionTests(SuspendedCase):
         browser = self.browser()
         self.doubt()
         self.assertTrue(browser.link.reading_paused)
-        self.assertEqual(browser.says(op="subscribe", n=1, channel="orders.5"), [])
-        for _ in range(3):
+        for _ in range(4):
             browser.connection.beat()
+        self.assertEqual(browser.says(op="subscribe", n=1, channel="orders.5"), [])
         self.assertEqual((browser.link.written, browser.link.code), ([], None))
         browser.answered()
         browser.answered()  # the rule of orders.5
