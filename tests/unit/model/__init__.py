@@ -1,0 +1,1 @@
+"""The product's own cores under random schedules; see `world`."""
