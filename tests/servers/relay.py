@@ -49,6 +49,10 @@ from livepush.django import publish
 """
 
 
+# The `read` ends when the last holder of the pipe's other end is gone.
+_GUARD = 'read -r _; kill -9 "$1" 2>/dev/null'
+
+
 class RelaySite:
     """A Django project that publishes durably.
 
@@ -105,7 +109,7 @@ class RelaySite:
 
 
 class RelayProcess:
-    """One relay; what it writes is kept, line by line. Killed after ten minutes, whatever happens.
+    """One relay; what it writes is kept, line by line. It never outlives the process that started it.
 
     Args:
         site: whose outbox.
@@ -123,11 +127,11 @@ class RelayProcess:
             text=True,
             start_new_session=True,
         )
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "guard", str(self.process.pid)], stdin=subprocess.PIPE, start_new_session=True
+        )
         self.lines: list[str] = []
         self._changed = threading.Condition()
-        self._watchdog = threading.Timer(600, self.process.kill)
-        self._watchdog.daemon = True
-        self._watchdog.start()
         threading.Thread(target=self._read, name="relay's output", daemon=True).start()
 
     def wait_for(self, pattern: str, timeout: float = WAIT_SECONDS, count: int = 1) -> str:
@@ -153,9 +157,12 @@ class RelayProcess:
 
     def kill(self) -> None:
         """SIGKILL. May be called twice."""
-        self._watchdog.cancel()
+        self._guard.kill()  # before the process is reaped, and its id another's
+        self._guard.wait()
         self.process.kill()
         self.process.wait()
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
