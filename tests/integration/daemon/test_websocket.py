@@ -20,7 +20,7 @@ from livepush.daemon.settings import Limits
 from livepush.daemon.transport import EagerServer
 from livepush.daemon.websocket import WebSocketEndpoint
 from livepush.wire.closing import Close
-from tests.clients.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Closed, WebSocket, connect
+from tests.clients.websocket import BINARY, CLOSE, CONTINUATION, DROPPED, PING, PONG, TEXT, Closed, WebSocket, connect
 from tests.unit.daemon.doubles import FakeIdentity, make_client, make_hub
 
 ORIGIN = "http://testserver"
@@ -321,5 +321,19 @@ class SlowReaderTests(EndpointCase):
             self.assertGreater(resyncs, 0)
             fast.close()
             slow.close()
+
+        return self.client(work)
+
+    def test_ends_without_reading(self) -> Deferred[Any]:
+        """Who says goodbye with a full buffer behind him gets what was on its way, and then the end of TCP."""
+
+        def work() -> None:
+            with self.greeted() as client:
+                for number in range(1, 201):
+                    self.publish(number, "x" * 60_000)
+                client.send_frame(CLOSE, b"\x03\xe8")
+                self.assertIn(client.receive_close(30).code, (1000, DROPPED))
+                with self.assertRaises(Closed):
+                    client.receive(10)
 
         return self.client(work)

@@ -121,3 +121,24 @@ class EagerServerTests(SynchronousTestCase):
         sock.room = 200_000
         transport.doWrite()
         self.assertEqual(heard, ["pause", "resume"])
+
+    def test_the_end(self) -> None:
+        """What the transport holds is sent before the end, and the end comes, once its producer has let go of it."""
+        transport, sock, _ = self.make_transport(3)
+        transport.registerProducer(_Paused(), True)
+        transport.write(b"abcd")
+        transport.unregisterProducer()
+        transport.loseConnection()
+        sock.room = 100
+        self.assertIsNotNone(transport.doWrite())
+        self.assertEqual(sock.taken, b"abcd")
+
+
+class _Paused:
+    """A producer that has nothing."""
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+    def stopProducing(self) -> None: ...
