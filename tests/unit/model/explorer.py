@@ -18,6 +18,8 @@ from tests.unit.model.visitor import Violation
 from tests.unit.model.world import Schedule, World
 
 STEPS = 200
+SECONDS = 3600
+"""What a search may take before it is given up."""
 
 WEIGHTS: dict[str, float] = {
     "publish": 9, "change": 2, "change_silently": 0.3, "change_and_publish": 2, "send": 10, "hear": 7,
@@ -169,7 +171,8 @@ def explore_all(
     share = -(-runs // workers)
     shares = [(first + share * worker, min(share, runs - share * worker), limit, steps) for worker in range(workers)]
     with multiprocessing.get_context("spawn").Pool(workers, _begin_worker, (without,)) as pool:
-        return sorted(found for part in pool.starmap(explore, shares, 1) for found in part)
+        parts = pool.starmap_async(explore, shares, 1).get(SECONDS)
+        return sorted(found for part in parts for found in part)
 
 
 def _begin_worker(without: str) -> None:
