@@ -100,7 +100,7 @@ class WebSocketLink(WebSocketServerProtocol):
             self._dropping = self.endpoint.clock.callLater(CLOSE_SECONDS, self._drop)
 
     def dropConnection(self, abort: bool = False) -> None:
-        """Ends TCP after what the transport holds; it would wait for ever for a producer that is registered and paused."""
+        """Ends TCP after what the transport holds; for a producer that is paused it would wait for ever."""
         self.transport.unregisterProducer()
         WebSocketServerProtocol.dropConnection(self, abort)
 
