@@ -33,6 +33,10 @@ class PromiseTests(_Quiet):
 
 
 class ExplorerTests(_Quiet):
+    def test_the_search_finds_what_is_missing(self) -> None:
+        """Each of its processes runs the product without the rule."""
+        self.assertEqual(len(explore_all(1, 40, limit=1, without="go_back")), 2)
+
     def test_a_schedule_is_one_world(self) -> None:
         """The same seed is the same schedule, and the same schedule the same world to the last fact."""
         for seed in (3, 7):
