@@ -16,19 +16,20 @@ A packet is one character of type, and data:
     6 noop      S      nothing: lets a poll that waits go, before an upgrade
 
 On a WebSocket a packet is a text message; a binary message is a packet of type 4 without the 4. In HTTP bodies packets
-are joined by U+001E and binary ones are `b` and base64; that character never stands in JSON, which escapes it. A poll is
-a GET, answered when there is something; a POST brings packets and is answered `ok`.
+are joined by U+001E and binary ones are `b` and base64; that character never stands in JSON, which escapes it. A poll
+is a GET, answered when there is something; a POST brings packets and is answered `ok`.
 
-    phase       polls and POSTs                       packets of the WebSocket                  goes on when
-    ---------   -----------------------------------   ---------------------------------------   -----------------------
-    POLLING     answered; a second poll beside the    2probe: a poll that waits is let go       probed: UPGRADING
-                first ends the session
-    UPGRADING   a poll is answered 6: what is to be   5; anything else ends the session         5: WEBSOCKET; its socket
-                sent waits for the new transport                                                closes: POLLING again
-    WEBSOCKET   refused                               all                                       its socket closes: CLOSED
-    CLOSED      refused                               none
+    phase       polls and POSTs                     packets of the WebSocket               goes on when
+    ---------   ---------------------------------   ------------------------------------   --------------------------
+    POLLING     answered; a second poll beside      2probe: a poll that waits is let go    probed: UPGRADING
+                the first ends the session
+    UPGRADING   a poll is answered 6: what is to    5; anything else ends the session      5: WEBSOCKET; the socket
+                be sent waits for the WebSocket                                            closes: POLLING again
+    WEBSOCKET   refused                             all                                    the socket closes: CLOSED
+    CLOSED      refused                             none
 
-Source: https://socket.io/docs/v4/engine-io-protocol/ (version 4). What breaks it is `BadMessage`, which ends the session.
+Source: https://socket.io/docs/v4/engine-io-protocol/ (version 4). What breaks it is `BadMessage`, which ends the
+session.
 """
 
 from __future__ import annotations

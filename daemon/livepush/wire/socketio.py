@@ -1,8 +1,8 @@
 """Socket.IO, protocol version 5: namespaces, events and acknowledgements, over the messages of Engine.IO.
 
-A packet is a text message: a digit of type, `<attachments>-` if the type is binary, `/namespace,` unless it is `/`, the
-number of an acknowledgement (0 to 2^53 - 1), JSON. Binary attachments follow, one binary message each; they stand in the
-JSON as {"_placeholder": true, "num": <which>}.
+A packet is a text message: a digit of type, `<attachments>-` if the type is binary, `/namespace,` unless it is `/`,
+the number of an acknowledgement (0 to 2^53 - 1), JSON. Binary attachments follow, one binary message each; they stand
+in the JSON as {"_placeholder": true, "num": <which>}.
 
     type              who    JSON                     meaning
     ---------------   ----   ----------------------   ------------------------------------------------------------------
@@ -16,9 +16,9 @@ JSON as {"_placeholder": true, "num": <which>}.
     5 BINARY_EVENT    both   as EVENT                 `51-["picture",{"_placeholder":true,"num":0}]`
     6 BINARY_ACK      both   as ACK
 
-Source: https://socket.io/docs/v4/socket-io-protocol/ (version 5). Bounds: the message as Engine.IO has it, the nesting of
-its JSON, `MAX_ATTACHMENTS` of together `most` bytes, `NAMESPACE_CHARS`. What breaks any of it is `BadMessage`, which ends
-the session.
+Source: https://socket.io/docs/v4/socket-io-protocol/ (version 5). Bounds: the message as Engine.IO has it, the nesting
+of its JSON, `MAX_ATTACHMENTS` of together `most` bytes, `NAMESPACE_CHARS`. What breaks any of it is `BadMessage`, which
+ends the session.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class DecoderTests(SynchronousTestCase):
             '5-["a"]',
             f'5{MAX_ATTACHMENTS + 1}-["a"]',
             '51111111111-["a"]',
-            '5١-["a"]',
+            '5\u0661-["a"]',
             '21-["a"]',
             "0/" + "a" * 200,
             *(f'2["{name}"]' for name in RESERVED),
