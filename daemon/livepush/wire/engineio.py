@@ -42,6 +42,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from livepush.wire.errors import BadMessage
+from livepush.wire.frame import binary_frame, text_frame
 
 VERSION = "4"
 SEPARATOR = "\x1e"
@@ -218,6 +219,25 @@ def open_packet(sid: str, phase: Phase, interval: float, timeout: float, most: i
 def encode_body(packets: Iterable[str | bytes]) -> bytes:
     """Packets as one HTTP body; bytes are messages."""
     return SEPARATOR.join(map(_text, packets)).encode()
+
+
+def piece(packet: str | bytes) -> bytes:
+    """One packet of an HTTP body, with its separator; pieces are joined, and the last separator is left out."""
+    return (_text(packet) + SEPARATOR).encode()
+
+
+def frame(packet: str | bytes) -> bytes:
+    """The WebSocket frame of one packet; bytes are a message."""
+    return text_frame(packet.encode()) if isinstance(packet, str) else binary_frame(packet)
+
+
+def reframe(pieces: bytes) -> bytes:
+    """What `piece` made, as what `frame` makes: the queue of a session that moves to a WebSocket."""
+    return b"".join(
+        binary_frame(base64.b64decode(part[1:])) if part.startswith(b"b") else text_frame(part)
+        for part in pieces.split(SEPARATOR.encode())
+        if part
+    )
 
 
 def decode_body(body: bytes) -> list[str | bytes]:

@@ -20,7 +20,10 @@ from livepush.wire.engineio import (
     Upgraded,
     decode_body,
     encode_body,
+    frame,
     open_packet,
+    piece,
+    reframe,
 )
 from livepush.wire.errors import BadMessage
 
@@ -34,6 +37,14 @@ class BodyTests(SynchronousTestCase):
     def test_round_trip(self, packets: list[str | bytes]) -> None:
         """What one side joins the other takes apart, whatever the text and the bytes are."""
         self.assertEqual(decode_body(encode_body(packets)), packets)
+
+    @given(st.lists(st.one_of(TEXTS, st.binary()), max_size=10))
+    def test_reframe(self, packets: list[str | bytes]) -> None:
+        """What waits for a poll is on a WebSocket what it would have been there from the start."""
+        pieces = b"".join(piece(packet) for packet in packets)
+        self.assertEqual(reframe(pieces), b"".join(frame(packet) for packet in packets))
+        if packets:
+            self.assertEqual(pieces[:-1], encode_body(packets))
 
     @given(st.binary(max_size=200))
     def test_hostile(self, body: bytes) -> None:
