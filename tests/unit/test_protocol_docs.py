@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.wire.closing import Close
-from livepush.wire.native import ErrorCode
+from livepush.wire.requests import ErrorCode
 
 PAGE = Path(__file__).parents[2] / "docs/reference/protocol.md"
 

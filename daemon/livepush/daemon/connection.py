@@ -1,4 +1,4 @@
-"""One browser's connection: who it is, what it may hear, what waits for it. No transport, no wire bytes of its own.
+"""One browser's connection: who it is, what it may hear, what waits for it. No transport, no wire format of its own.
 
     state         what happens                                    goes on when
     -----------   ---------------------------------------------   ----------------------------------------------------
@@ -36,15 +36,15 @@ from twisted.python.failure import Failure
 from livepush.broker.names import is_channel
 from livepush.daemon.errors import Busy, IdentityUnavailable, LoggedOut, NotReady
 from livepush.daemon.history import Answer
-from livepush.daemon.interfaces import Encoder, Identity, Link
+from livepush.daemon.interfaces import Codec, Encoder, Identity, Link
 from livepush.daemon.outbound import Outbound
 from livepush.daemon.settings import Limits
 from livepush.daemon.standing import Audiences, Standing
 from livepush.daemon.suspension import SUSPENDED_SECONDS
-from livepush.wire import native
+from livepush.wire import requests
 from livepush.wire.closing import Close
 from livepush.wire.errors import BadMessage
-from livepush.wire.native import ErrorCode
+from livepush.wire.requests import ErrorCode
 
 if TYPE_CHECKING:
     from livepush.daemon.hub import Hub
@@ -61,10 +61,25 @@ class State(Enum):
 
 
 class Connection:
-    """A connection's state machine; `opened`, `received`, `closed`, `pauseProducing`, `resumeProducing` drive it."""
+    """A connection's state machine.
+
+    `opened`, `received` (or `request`), `closed`, `pauseProducing`, `resumeProducing` drive it.
+
+    Args:
+        hub: of this process.
+        identity: finds out whose it is.
+        encoder: its wire format.
+        codec: reads what the client says.
+        limits: its bounds.
+        link: the transport.
+        greets: whether the client says hello before it gets anything; else it is a listener of the declared channels.
+        below: a listener gets only this channel and those below it.
+    """
 
     __slots__ = (
+        "_below",
         "_busy",
+        "_codec",
         "_greets",
         "_inbox",
         "_limits",
@@ -87,11 +102,19 @@ class Connection:
     )
 
     def __init__(
-        self, hub: Hub, identity: Identity, encoder: Encoder, limits: Limits, link: Link, greets: bool = True
+        self,
+        hub: Hub,
+        identity: Identity,
+        encoder: Encoder,
+        codec: Codec,
+        limits: Limits,
+        link: Link,
+        greets: bool = True,
+        below: str | None = None,
     ) -> None:
-        self.hub, self.encoder = hub, encoder
+        self.hub, self.encoder, self._codec = hub, encoder, codec
         self._limits, self._link = limits, link
-        self._greets = greets  # whether the client says hello before it gets anything
+        self._greets, self._below = greets, below
         self.state = State.IDENTIFYING
         self.standing = Standing(hub, identity)
         self.user: str | None = None
@@ -102,7 +125,7 @@ class Connection:
         self._suspended_at = 0  # the feed index
         self.heard = True  # something was received since the last beat
         self.missed = 0  # beats without a received byte
-        self._inbox: deque[bytes] = deque()
+        self._inbox: deque[bytes | requests.Request] = deque()
         self._busy = False
         self._timer: IDelayedCall | None = None
         self._opened_at = hub.history.index
@@ -185,7 +208,7 @@ class Connection:
         if self._greets:
             self.state = State.GREETING
             return
-        settled = await self.standing.settle(None, {}, self._opened_at)
+        settled = await self.standing.settle(None, _nowhere, self._opened_at, self._below)
         if settled is None:
             return
         self._stop_timer()
@@ -206,33 +229,56 @@ class Connection:
         self._inbox.append(payload)
         self._handle_inbox()
 
+    def request(self, request: requests.Request) -> None:
+        """One request of the client, where the transport has read it itself; the bound of how many is the caller's."""
+        if self.ended:
+            return
+        self._inbox.append(request)
+        self._handle_inbox()
+
+    def answer(self, n: int | None, data: Mapping[str, Any]) -> None:
+        """The result of a call."""
+        if not self.ended:
+            self._send(self.encoder.result(n, dict(data)))
+
+    def refuse(self, n: int | None, code: ErrorCode, message: str, retry: bool = False) -> None:
+        """A call that has no result; `message` is for people."""
+        if not self.ended:
+            self._error(n, code, message, retry)
+
     def _handle_inbox(self) -> None:
         while self._inbox and not self._stalled and not self.ended:
+            said = self._inbox.popleft()
             try:
-                request = native.parse(self._inbox.popleft(), self._limits.message_depth)
+                request = self._codec.parse(said, self._limits.message_depth) if isinstance(said, bytes) else said
             except BadMessage as error:
                 self.close(Close.BAD_MESSAGE, error.why)
                 return
-            self._handle(request)
+            if request is not None:
+                self._handle(request)
 
-    def _handle(self, request: native.Request) -> None:
+    def _handle(self, request: requests.Request) -> None:
         match request:
-            case native.Hello():
+            case requests.Hello():
                 self._begin(self._greet(request))
-            case native.Unknown():
+            case requests.Unknown():
                 self._error(request.n, ErrorCode.UNKNOWN_OP, "this server does not know this op")
             case _ if self.state is State.GREETING:
                 self._error(request.n, ErrorCode.UNEXPECTED, "say hello first")
-            case native.Subscribe():
+            case requests.Subscribe():
                 self._begin(self._subscribe(request))
-            case native.Unsubscribe() if not is_channel(request.channel):
+            case requests.Unsubscribe() if not is_channel(request.channel):
                 self._error(request.n, ErrorCode.BAD_CHANNEL, "no channel has such a name")
-            case native.Unsubscribe():
+            case requests.Unsubscribe():
                 self.hub.unsubscribe(self, request.channel)
                 self._refused.pop(request.channel, None)
-                self._send(native.ok_frame(request.n, request.channel))
+                self._send(self.encoder.ok(request.n, request.channel))
+            case requests.Call() if self.hub.calls is None:
+                self._error(request.n, ErrorCode.UNKNOWN_OP, "this server takes no calls")
+            case requests.Call():
+                self.hub.calls.begin(self, request)
 
-    async def _greet(self, hello: native.Hello) -> None:
+    async def _greet(self, hello: requests.Hello) -> None:
         if self.state is State.OPEN and self._greets:
             self._error(hello.n, ErrorCode.UNEXPECTED, "hello was said before")
             return
@@ -243,7 +289,7 @@ class Connection:
         named = None
         if hello.channels is not None:
             named = [name for name in hello.channels if is_channel(name)][: limits.subscriptions]
-        settled = await self.standing.settle(named, hello.channels or {}, after)
+        settled = await self.standing.settle(named, hello.position, after)
         if settled is None:
             return
         grants, answers = settled
@@ -256,13 +302,12 @@ class Connection:
         granted = self.hub.subscribe(self, grants, answers, limits.outbound_bytes)
         self._remember_refused(answers)
         at, user = self.hub.history.position(), self.standing.known().wire_user
-        self._send(
-            native.welcome_frame(hello.n, self.name, user, limits.heartbeat_seconds, limits.retry_ms, at, granted)
-        )
+        welcome = requests.Welcome(self.name, user, limits.heartbeat_seconds, limits.retry_ms, at, granted, hello.token)
+        self._send(self.encoder.welcome(hello.n, welcome))
         if hello.channels is not None and len(hello.channels) > limits.subscriptions:
             self._too_many(hello.n)
 
-    async def _subscribe(self, request: native.Subscribe) -> None:
+    async def _subscribe(self, request: requests.Subscribe) -> None:
         channel, after = request.channel, self.hub.history.index
         if not is_channel(channel):
             self._error(request.n, ErrorCode.BAD_CHANNEL, "no channel has such a name")
@@ -271,7 +316,7 @@ class Connection:
             self._too_many(request.n)
             return
         try:
-            settled = await self.standing.settle([channel], {channel: request.since}, after)
+            settled = await self.standing.settle([channel], lambda _: request.since, after)
         except NotReady:
             self._error(request.n, ErrorCode.BUSY, "the server can't answer now", retry=True)
             return
@@ -284,7 +329,7 @@ class Connection:
             self._error(request.n, ErrorCode.FORBIDDEN, "this channel is not open to you")
             return
         granted = self.hub.subscribe(self, grants, answers, self._limits.outbound_bytes)[channel]
-        self._send(native.granted_frame(request.n, channel, granted, self.hub.history.position()))
+        self._send(self.encoder.granted(request.n, channel, granted, self.hub.history.position()))
 
     def _listen(self, grants: Audiences, answers: Mapping[str, Answer]) -> None:
         """Subscribes, and tells as `resync` what can't be replayed, for there is no answer that would tell it."""
@@ -345,9 +390,9 @@ class Connection:
         self._remember_refused([*before, *new])
         at = history.position()
         for channel in before.keys() - grants.keys():
-            self.out.pending.append(("", native.gone_frame(channel, "permission")))
+            self.out.pending.append(("", self.encoder.gone(channel, "permission")))
         for channel, audience in new.items():
-            self.out.pending.append(("", native.back_frame(channel, audience, at)))
+            self.out.pending.append(("", self.encoder.back(channel, audience, at)))
         self.out.readmit()
         self.standing.readmit()
         self._go_on()
@@ -357,7 +402,7 @@ class Connection:
         self._error(n, ErrorCode.TOO_MANY_SUBSCRIPTIONS, message)
 
     def _error(self, n: int | None, code: ErrorCode, message: str, retry: bool = False) -> None:
-        self._send(native.error_frame(n, code, message, retry))
+        self._send(self.encoder.error(n, code, message, retry))
 
     # -- one job at a time ---------------------------------------------------------------------------------------------
 
@@ -399,6 +444,8 @@ class Connection:
     # -- outbound ------------------------------------------------------------------------------------------------------
 
     def _send(self, frame: bytes) -> None:
+        if not frame:
+            return  # the wire format has no word for it
         self.hub.deal()
         self.out.pending.append(("", frame))
         self.out.flush()
@@ -437,6 +484,10 @@ class Connection:
                 return
         self._link.ping()
         if self.state is State.OPEN and self._greets and not self.suspended:
-            self._send(native.heartbeat_frame(self.hub.history.position()))
+            self._send(self.encoder.heartbeat(self.hub.history.position()))
 
     _log = Logger()
+
+
+def _nowhere(_: str) -> None:
+    """The position of a listener's channels."""

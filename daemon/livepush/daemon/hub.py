@@ -13,12 +13,14 @@ connection by connection, so that the order of the feed holds for each of them.
 A control message suspends the connections that it concerns in the step in which it comes: they leave the rooms, so that
 the fan-out need not ask who is suspended, and what waits for them is held back. When it is known who they are now they
 go on from the feed index at which they left, out of the history.
+
+This module is past 400 lines because who is in which room and what is written to it are read together.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -31,7 +33,7 @@ from livepush.daemon.connection import Connection
 from livepush.daemon.entitlement import Directory
 from livepush.daemon.epochs import Epochs
 from livepush.daemon.history import Answer, History, LogLike
-from livepush.daemon.interfaces import Encoder
+from livepush.daemon.interfaces import Calls, Encoder
 from livepush.daemon.outbound import Frame
 from livepush.daemon.position import Position
 from livepush.daemon.replay import replay
@@ -39,7 +41,7 @@ from livepush.daemon.ring import RingSettings
 from livepush.daemon.suspension import Reidentification
 from livepush.daemon.waitingroom import WaitingRoom
 from livepush.wire.closing import Close
-from livepush.wire.native import Granted
+from livepush.wire.requests import Granted
 
 TRIM_SECONDS = 5.0
 
@@ -71,6 +73,7 @@ class Hub:
         epochs: the control messages that have come.
         waiting: requests that wait for the feed.
         reidentification: connections that are to be identified anew.
+        calls: requests to the Django side; None: there are none.
         delivered: events given to transports since the start.
         writing: the channel of what the fan-out is writing.
     """
@@ -83,6 +86,7 @@ class Hub:
         self.epochs = Epochs()
         self.waiting = WaitingRoom(clock)
         self.reidentification = Reidentification(clock)
+        self.calls: Calls | None = None
         self.delivered = 0
         self.writing = ""
         self._settings = ring or RingSettings()
@@ -148,7 +152,9 @@ class Hub:
         for name in list(self._rooms) if channel is None else [channel]:
             room = self._rooms.get(name, {})
             for group in room.values():
-                self._push_all(room, group, group.encoder.resync(name, why, at))
+                frame = group.encoder.resync(name, why, at)
+                if frame:
+                    self._push_all(room, group, frame)
 
     def located(self, id: str, offset: int) -> None:  # noqa: A002
         """The log's copy of something released before has been met."""
@@ -333,6 +339,21 @@ class Hub:
         for channel, audience in connection.channels.items():
             self._leave(connection, channel, audience)
 
+    def regroup(self, connection: Connection, encoder: Encoder, reframe: Callable[[bytes], bytes]) -> None:
+        """Moves a connection to another wire format, when its transport changes.
+
+        Args:
+            connection: which one.
+            encoder: of all that follows.
+            reframe: puts joined frames of the old format, which wait for the connection, into the new one.
+        """
+        self.deal()
+        rooms = {name: said for name, said in connection.channels.items() if self._leave(connection, name, said)}
+        connection.encoder = encoder
+        for channel, audience in rooms.items():
+            self._enter(connection, channel, audience)
+        connection.out.reframe(reframe)
+
     def _enter(self, connection: Connection, channel: str, audience: str) -> None:
         room = self._rooms.setdefault(channel, {})
         key = (connection.encoder, audience)
@@ -340,22 +361,25 @@ class Hub:
             room[key] = Group(channel, *key)
         room[key].members[connection] = None
 
-    def _leave(self, connection: Connection, channel: str, audience: str) -> None:
+    def _leave(self, connection: Connection, channel: str, audience: str) -> bool:
         room = self._rooms.get(channel)
         group = None if room is None else room.get((connection.encoder, audience))
         if room is None or group is None or connection not in group.members:
-            return  # it has left before: it is suspended
+            return False  # it has left before: it is suspended
         del group.members[connection]
         if not group.members:
             del room[connection.encoder, audience]
             if not room:
                 del self._rooms[channel]
+        return True
 
     def silence(self, connection: Connection) -> None:
         """A connection is ending: it hears nothing more."""
         for channel in list(connection.channels):
             self.unsubscribe(connection, channel)
         self.reidentification.discard(connection)
+        if self.calls is not None:
+            self.calls.forget(connection)
         user = connection.user
         if user is not None and user in self._users:
             self._users[user].pop(connection, None)

@@ -12,6 +12,7 @@ This module is past 400 lines because nothing else of the daemon may import Djan
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import os
@@ -369,6 +370,11 @@ class Identifier:
             IdentityUnavailable: the database, or what else it takes, failed; logged.
         """
         return await self._run(partial(self._reader.identify, cookies))
+
+    def binding(self, cookies: str) -> str:
+        """The hash of the session cookie, so that what one session opened no other can use; "": there is no cookie."""
+        key = self._settings.sessions.key_of(cookies)
+        return hashlib.sha256(key.encode()).hexdigest() if key else ""
 
     async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
         """The same visitor as he is now; None: his login has ended.

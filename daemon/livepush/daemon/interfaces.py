@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from livepush.broker.envelope import Event, Json
 from livepush.daemon.entitlement import ChannelRule, Snapshot
 from livepush.wire.closing import Close
+from livepush.wire.requests import Call, ErrorCode, Granted, Request, Welcome
+
+if TYPE_CHECKING:
+    from livepush.daemon.connection import Connection
 
 
 class Link(Protocol):
@@ -32,13 +36,66 @@ class Link(Protocol):
 
 
 class Encoder(Protocol):
-    """A wire format: how an event and a loss look to its clients. One object a format; it is a key of the hub."""
+    """A wire format: how what the server says looks to its clients. One object a format; it is a key of the hub.
+
+    Bytes are complete and may be joined with others of the same format. b"" means that this format has no word for it;
+    only an event is never b"".
+    """
 
     def event(self, event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
         """The bytes of one event as one audience is shown it, with its position; `id` and `at` None: a live event."""
 
     def resync(self, channel: str, why: str, at: str) -> bytes:
         """The bytes that say: events of this channel may be missing; go on from this position."""
+
+    def welcome(self, n: int | None, welcome: Welcome) -> bytes:
+        """The answer to `Hello`, after what is replayed."""
+
+    def granted(self, n: int | None, channel: str, granted: Granted, at: str) -> bytes:
+        """The answer to `Subscribe`, after what is replayed."""
+
+    def ok(self, n: int | None, channel: str) -> bytes:
+        """The answer to `Unsubscribe`."""
+
+    def result(self, n: int | None, data: Json) -> bytes:
+        """The answer to `Call`."""
+
+    def error(self, n: int | None, code: ErrorCode, message: str, retry: bool = False) -> bytes:
+        """A request that can't be fulfilled; `message` is for people."""
+
+    def gone(self, channel: str, why: str) -> bytes:
+        """The user may not listen to this channel any more."""
+
+    def back(self, channel: str, audience: str, at: str) -> bytes:
+        """He may again, or he is of another audience now: reload, and go on from this position."""
+
+    def heartbeat(self, at: str) -> bytes:
+        """The position of whoever has got everything so far."""
+
+
+class Codec(Protocol):
+    """What clients say, as requests. Where it keeps nothing, one object serves all connections."""
+
+    def parse(self, payload: bytes, depth: int) -> Request | None:
+        """One message of the client; None: there is nothing to do.
+
+        Args:
+            payload: the message.
+            depth: how many objects and arrays may be nested in its JSON.
+
+        Raises:
+            BadMessage: it is no message of this protocol; the connection ends with 4400.
+        """
+
+
+class Calls(Protocol):
+    """Requests to the Django side. They do not wait for each other, nor anything else of the connection for them."""
+
+    def begin(self, connection: Connection, call: Call) -> None:
+        """Starts one. Exactly one `connection.answer` or `connection.refuse` follows, now or later."""
+
+    def forget(self, connection: Connection) -> None:
+        """The connection ends; what still comes for it is thrown away."""
 
 
 class Identity(Protocol):
@@ -52,6 +109,9 @@ class Identity(Protocol):
 
     async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
         """The same visitor as he is now; None: his login has ended."""
+
+    def binding(self, cookies: str) -> str:
+        """What stands for the session of a Cookie header without giving it away; "": there is none. No look-up."""
 
     async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         """The declared channel's object-level rule."""

@@ -75,7 +75,8 @@ class Outbound:
         if not self.holds and not self._held:
             data = pending[0][1] if len(pending) == 1 else b"".join([data for _, data in pending])
             if len(data) <= PIECE_BYTES:
-                self._transport(data)
+                if data:
+                    self._transport(data)
                 return
         for channel, data in pending:
             self._add(channel, data)
@@ -109,6 +110,12 @@ class Outbound:
         self.pending = [frame for frame in self.pending if not frame[0] or frame[0] in channels]
         self._bytes = sum(len(data) for _, data in self._held)
 
+    def reframe(self, reframe: Callable[[bytes], bytes]) -> None:
+        """Puts what waits into another wire format; `reframe` is given joined frames of one channel."""
+        self._held = deque((channel, reframe(data)) for channel, data in self._held)
+        self.pending = [(channel, reframe(data)) for channel, data in self.pending]
+        self._bytes = sum(len(data) for _, data in self._held)
+
     def end(self) -> None:
         """Nothing more leaves, and nothing is kept."""
         self.pending, self._bytes, self._full = [], 0, True
@@ -119,7 +126,7 @@ class Outbound:
         self._add(self._owner.writing, data)
 
     def _add(self, channel: str, data: bytes) -> None:
-        if self.write == _discard:
+        if self.write == _discard or not data:
             return
         self._held.append((channel, data))
         self._bytes += len(data)

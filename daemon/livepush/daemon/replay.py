@@ -9,7 +9,7 @@ from livepush.daemon.history import Answer, Wait
 from livepush.daemon.interfaces import Encoder
 from livepush.daemon.outbound import Frame
 from livepush.daemon.ring import Entry, in_feed_order
-from livepush.wire.native import Granted
+from livepush.wire.requests import Granted
 
 
 def replay(

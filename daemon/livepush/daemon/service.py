@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
+from twisted.web.resource import IResource
 
 from livepush.broker.errors import BadURL
 from livepush.broker.feed import Feed, FeedSettings
 from livepush.broker.url import BrokerURL
 from livepush.daemon.errors import BadOption
+from livepush.daemon.front import Front
 from livepush.daemon.hub import Hub
 from livepush.daemon.lifecycle import Availability, Daemon, Listener
 from livepush.daemon.options import CommandLine, loopback, without_password
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.settings import Limits, Settings
+from livepush.daemon.sse import SSEEndpoint
 from livepush.daemon.web import Web, resources
 from livepush.daemon.websocket import WebSocketEndpoint
 
@@ -72,8 +76,9 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     hub.waiting.is_ready = lambda: feed.ready
     feed.watch(lambda _: hub.flush())
     availability = Availability(feed)
-    websocket = WebSocketEndpoint(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
-    tree = resources(websocket, settings.status_token, lambda: hub.connections, availability.reasons)
+    front = Front(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
+    served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy)
+    tree = resources(served, settings.status_token, lambda: hub.connections, availability.reasons)
     web = Web(tree, reactor)
     listeners = [
         Listener(
@@ -101,6 +106,17 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
             "give the URL in the environment, as LIVEPUSH_BROKER_URL."
         )
     return Daemon(reactor, settings, listeners, availability, feed, hub, site.identifier, embedded, warnings)
+
+
+def transports(front: Front, sockjs_prefixes: Sequence[str] = (), sockjs_legacy: bool = False) -> dict[str, IResource]:
+    """What answers at which path.
+
+    Args:
+        front: what they share.
+        sockjs_prefixes: paths at which SockJS is spoken in the classic manner, such as `/orders`.
+        sockjs_legacy: also serve the SockJS transports of browsers without CORS: JSONP, htmlfile, iframe.
+    """
+    return {"/livepush/ws": WebSocketEndpoint(front), "/livepush/sse": SSEEndpoint(front)}
 
 
 def _load(command_line: CommandLine, reactor: Any) -> Site:

@@ -9,7 +9,7 @@ nowhere else: an outdated one is thrown away and asked for again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -119,7 +119,7 @@ class Standing:
         self.readmit()
 
     async def settle(
-        self, named: Iterable[str] | None, since: Mapping[str, str | None], after: int
+        self, named: Iterable[str] | None, since: Callable[[str], str | None], after: int, below: str | None = None
     ) -> tuple[Audiences, dict[str, Answer]] | None:
         """What is granted by a fresh snapshot, and what is to be replayed; true in the step in which it returns.
 
@@ -128,8 +128,9 @@ class Standing:
 
         Args:
             named: the channels wanted; None: the declared ones.
-            since: positions.
+            since: the position of each.
             after: the feed index, for channels without one.
+            below: of the declared channels only this one and those below it.
 
         Returns:
             The audiences of what is granted, and the answers of all that was wanted; None: the connection has ended.
@@ -149,17 +150,17 @@ class Standing:
                 await self.identify_anew(list)
                 continue
             snapshot = self.known()
-            wanted = list(process.directory.declared(snapshot) if named is None else named)
+            wanted = list(_declared(process.directory, snapshot, below) if named is None else named)
             grants = await self._permitted(snapshot, wanted)
             while not self._ended and not self._is_doubtful(snapshot):
-                answers = {channel: process.answer(channel, since.get(channel), after) for channel in wanted}
+                answers = {channel: process.answer(channel, since(channel), after) for channel in wanted}
                 behind = [channel for channel in grants if answers[channel] is WAIT]
                 late = process.clock.seconds() >= until
                 if process.waiting.is_ready() and (late or not behind):
                     return grants, answers
                 if late:
                     raise NotReady
-                positions = [Position.parse(since.get(channel) or "") for channel in behind]
+                positions = [Position.parse(since(channel) or "") for channel in behind]
                 offset = max((each.mark.offset for each in positions if each is not None), default=-1)
                 await self._wait(offset, until)
         return None
@@ -186,3 +187,8 @@ class Standing:
             if grant.guard is None or await self._identity.allows(snapshot, grant.guard, channel):
                 grants[channel] = grant.audience
         return grants
+
+
+def _declared(directory: Directory, snapshot: Snapshot, below: str | None) -> Iterable[str]:
+    names = directory.declared(snapshot)
+    return names if below is None else [name for name in names if f"{name}.".startswith(f"{below}.")]

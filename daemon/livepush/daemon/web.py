@@ -1,13 +1,13 @@
 """The HTTP side of the daemon: its paths, and answers that say little.
 
-/livepush/ws         the native WebSocket
+transports           each at its path, with all that is below it; see `service.transports`
 /healthz  /readyz    see `status`
 anything else        404
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.web.resource import IResource
@@ -20,19 +20,31 @@ IDLE_SECONDS = 15
 
 
 def resources(
-    websocket: IResource, token: str | None, connections: Callable[[], int], reasons: Callable[[], Sequence[str]]
+    transports: Mapping[str, IResource],
+    token: str | None,
+    connections: Callable[[], int],
+    reasons: Callable[[], Sequence[str]],
 ) -> Place:
     """The tree of all paths.
 
     Args:
-        websocket: what answers at `/livepush/ws`.
+        transports: by path, such as `/livepush/ws`; what stands at one answers for all that is below it, so that none
+            may be below another.
         token: who shows it may read the status from anywhere.
         connections: how many clients there are.
         reasons: why no new ones are served now.
     """
-    root, livepush = Place(), Place()
-    root.putChild(b"livepush", livepush)
-    livepush.putChild(b"ws", websocket)
+    root = Place()
+    for path, transport in transports.items():
+        *folders, last = path.strip("/").encode().split(b"/")
+        place = root
+        for folder in folders:
+            below = place.children.get(folder)
+            if not isinstance(below, Place):
+                below = Place()
+                place.putChild(folder, below)
+            place = below
+        place.putChild(last, transport)
     root.putChild(b"healthz", Health(token, connections))
     root.putChild(b"readyz", Readiness(token, reasons))
     return root

@@ -14,6 +14,9 @@ nothing before `hello`; without a subprotocol the client is a listener from the 
     C  {"op": "subscribe", "n": 1, "channel": "orders.5", "since": "<position>"}     {"op": "unsubscribe", "n": 2, ...}
     S  {"op": "ok", "n": 1, "channel": "orders.5", "audience": "client", "replayed": 0, "at": "..."}
            of `subscribe`, after its replay; of `unsubscribe`: only n and channel
+    C  {"op": "call", "n": 2, "channel": "orders", "type": "lock", "data": {"order": 5}}
+           a request to the Django side
+    S  {"op": "ok", "n": 2, "data": {"free": false}}        of `call`
     S  {"op": "error", "n": 1, "code": "forbidden", "retry": false, "message": "..."}       codes: `ErrorCode`
     S  {"op": "event", "channel": "orders", "type": "lock", "data": {...}, "id": "a1b2c3-17", "at": "...",
         "ts": 1732250000123}
@@ -37,83 +40,50 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from livepush.broker import strictjson
 from livepush.broker.envelope import Event, Json
 from livepush.wire.errors import BadMessage
 from livepush.wire.frame import text_frame
+from livepush.wire.requests import (
+    MAX_REQUEST,
+    POSITION_CHARS,
+    Call,
+    ErrorCode,
+    Granted,
+    Hello,
+    Request,
+    Subscribe,
+    Unknown,
+    Unsubscribe,
+    Welcome,
+)
 
 SUBPROTOCOL = "livepush.v1"
-MAX_REQUEST = 2**53 - 1
-POSITION_BYTES = 200
 
 _TAB = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
-class ErrorCode(StrEnum):
-    """What an `error` says; each has a heading in the reference."""
+class NativeCodec:
+    """Reads a client's messages; keeps nothing, so that one serves all."""
 
-    BAD_CHANNEL = "bad_channel"
-    BUSY = "busy"
-    FORBIDDEN = "forbidden"
-    TOO_MANY_SUBSCRIPTIONS = "too_many_subscriptions"
-    UNEXPECTED = "unexpected"
-    UNKNOWN_OP = "unknown_op"
+    def parse(self, payload: bytes, depth: int) -> Request | None:
+        """A client's message.
 
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """`channels`: each with the position to go on from, or None; None as a whole: the declared ones."""
-
-    n: int | None
-    tab: str | None
-    channels: Mapping[str, str | None] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribe:
-    n: int | None
-    channel: str
-    since: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
-    n: int | None
-    channel: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A well-formed message whose `op` this version does not know."""
-
-    n: int | None
-
-
-Request = Hello | Subscribe | Unsubscribe | Unknown
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """One channel in `welcome`, or in `ok`: replayed so many events, or `resync` says why the page must reload."""
-
-    audience: str
-    replayed: int = 0
-    resync: str | None = None
-
-    def fields(self) -> Json:
-        """As they stand on the wire."""
-        if self.resync is not None:
-            return {"audience": self.audience, "resync": self.resync}
-        return {"audience": self.audience, "replayed": self.replayed}
+        Raises:
+            BadMessage: no message of this protocol.
+        """
+        return parse(payload, depth)
 
 
 def parse(raw: bytes, depth: int) -> Request:
     """A client's message.
+
+    Args:
+        raw: UTF-8.
+        depth: how many objects and arrays may be nested.
 
     Raises:
         BadMessage: no message of this protocol.
@@ -122,6 +92,15 @@ def parse(raw: bytes, depth: int) -> Request:
         message = strictjson.loads(raw, depth)
     except strictjson.NotJson as error:
         raise BadMessage(str(error)) from None
+    return request_of(message)
+
+
+def request_of(message: Any) -> Request:
+    """A client's message that was read as JSON already.
+
+    Raises:
+        BadMessage: no message of this protocol.
+    """
     if not isinstance(message, dict):
         raise BadMessage("a message is an object")
     op, n = message.get("op"), message.get("n")
@@ -135,11 +114,76 @@ def parse(raw: bytes, depth: int) -> Request:
         return Subscribe(n, _text(message, "channel"), _position(message.get("since")))
     if op == "unsubscribe":
         return Unsubscribe(n, _text(message, "channel"))
+    if op == "call":
+        return Call(n, _text(message, "channel"), _text(message, "type"), _object(message.get("data")))
     return Unknown(n)
 
 
-def event_frame(event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
-    """The frame of an event as one audience is shown it; `id` and `at` are None for live events."""
+class NativeEncoder:
+    """The server's messages as bytes, ready to be joined with others of the same connection.
+
+    Args:
+        frame: puts the JSON text of one message into what the transport carries. By default a WebSocket frame.
+    """
+
+    def __init__(self, frame: Callable[[bytes], bytes] = text_frame) -> None:
+        self._frame = frame
+
+    def event(self, event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
+        """An event as one audience is shown it; `id` and `at` are None for live events."""
+        return self._frame(event_text(event, view, id, ts, at))
+
+    def welcome(self, n: int | None, welcome: Welcome) -> bytes:
+        """The answer to `hello`."""
+        message: Json = {
+            "op": "welcome",
+            "conn": welcome.conn,
+            "user": welcome.user,
+            "heartbeat": welcome.heartbeat,
+            "retry": welcome.retry,
+            "at": welcome.at,
+            "channels": {name: _granted(grant) for name, grant in welcome.channels.items()},
+        }
+        return self._answer(n, message)
+
+    def granted(self, n: int | None, channel: str, granted: Granted, at: str) -> bytes:
+        """The answer to `subscribe`."""
+        return self._answer(n, {"op": "ok", "channel": channel, **_granted(granted), "at": at})
+
+    def ok(self, n: int | None, channel: str) -> bytes:
+        """The answer to `unsubscribe`."""
+        return self._answer(n, {"op": "ok", "channel": channel})
+
+    def result(self, n: int | None, data: Json) -> bytes:
+        """The answer to `call`."""
+        return self._answer(n, {"op": "ok", "data": data})
+
+    def error(self, n: int | None, code: ErrorCode, message: str, retry: bool = False) -> bytes:
+        """A request that can't be fulfilled; `message` is for people."""
+        return self._answer(n, {"op": "error", "code": code, "retry": retry, "message": message})
+
+    def resync(self, channel: str, why: str, at: str) -> bytes:
+        """Events of this channel may be missing: reload."""
+        return self._frame(text({"op": "resync", "channel": channel, "why": why, "at": at}))
+
+    def gone(self, channel: str, why: str) -> bytes:
+        """The user may not listen to this channel any more."""
+        return self._frame(text({"op": "gone", "channel": channel, "why": why}))
+
+    def back(self, channel: str, audience: str, at: str) -> bytes:
+        """He may again, or he is of another audience now: reload."""
+        return self._frame(text({"op": "back", "channel": channel, "audience": audience, "at": at}))
+
+    def heartbeat(self, at: str) -> bytes:
+        """A sign of life, with the position of whoever has got everything so far."""
+        return self._frame(text({"op": "heartbeat", "at": at}))
+
+    def _answer(self, n: int | None, message: Json) -> bytes:
+        return self._frame(text(message if n is None else {**message, "n": n}))
+
+
+def event_text(event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
+    """The JSON text of an event's message."""
     message: Json = {"op": "event", "channel": event.channel, "type": event.type, "data": view}
     if id is not None:
         message["id"] = id
@@ -150,66 +194,18 @@ def event_frame(event: Event, view: Json, id: str | None, ts: int, at: str | Non
         message["key"] = event.key
     if event.version is not None:
         message["version"] = event.version
-    return _frame(message)
+    return text(message)
 
 
-def welcome_frame(
-    n: int | None,
-    conn: str,
-    user: int | str | None,
-    heartbeat: float,
-    retry: tuple[int, int],
-    at: str,
-    channels: Mapping[str, Granted],
-) -> bytes:
-    """The answer to `hello`; heartbeat in seconds, retry in milliseconds."""
-    granted = {name: grant.fields() for name, grant in channels.items()}
-    welcome: Json = {"op": "welcome", "conn": conn, "user": user, "heartbeat": heartbeat, "retry": retry}
-    return _frame(_numbered({**welcome, "at": at, "channels": granted}, n))
+def text(message: Any) -> bytes:
+    """JSON in UTF-8, without a line break in it."""
+    return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def granted_frame(n: int | None, channel: str, granted: Granted, at: str) -> bytes:
-    """The answer to `subscribe`."""
-    return _frame(_numbered({"op": "ok", "channel": channel, **granted.fields(), "at": at}, n))
-
-
-def ok_frame(n: int | None, channel: str) -> bytes:
-    """The answer to `unsubscribe`."""
-    return _frame(_numbered({"op": "ok", "channel": channel}, n))
-
-
-def error_frame(n: int | None, code: ErrorCode, message: str, retry: bool = False) -> bytes:
-    """A request that can't be fulfilled; `message` is for people."""
-    return _frame(_numbered({"op": "error", "code": code, "retry": retry, "message": message}, n))
-
-
-def resync_frame(channel: str, why: str, at: str) -> bytes:
-    """Events of this channel may be missing: reload."""
-    return _frame({"op": "resync", "channel": channel, "why": why, "at": at})
-
-
-def gone_frame(channel: str, why: str) -> bytes:
-    """The user may not listen to this channel any more."""
-    return _frame({"op": "gone", "channel": channel, "why": why})
-
-
-def back_frame(channel: str, audience: str, at: str) -> bytes:
-    """He may again, or he is of another audience now: reload."""
-    return _frame({"op": "back", "channel": channel, "audience": audience, "at": at})
-
-
-def heartbeat_frame(at: str) -> bytes:
-    """A sign of life, with the position of whoever has got everything so far."""
-    return _frame({"op": "heartbeat", "at": at})
-
-
-def _frame(message: Json) -> bytes:
-    text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text_frame(text.encode())
-
-
-def _numbered(message: Json, n: int | None) -> Json:
-    return message if n is None else {**message, "n": n}
+def _granted(grant: Granted) -> Json:
+    if grant.resync is not None:
+        return {"audience": grant.audience, "resync": grant.resync}
+    return {"audience": grant.audience, "replayed": grant.replayed}
 
 
 def _tab(value: Any) -> str | None:
@@ -231,7 +227,7 @@ def _channels(value: Any) -> Mapping[str, str | None] | None:
 def _position(value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > POSITION_BYTES:
+    if not isinstance(value, str) or len(value) > POSITION_CHARS:
         raise BadMessage("a position is a text")
     return value
 
@@ -240,4 +236,10 @@ def _text(message: Json, field: str) -> str:
     value = message.get(field)
     if not isinstance(value, str):
         raise BadMessage(f"{field} is a text")
+    return value
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise BadMessage("data is an object")
     return value

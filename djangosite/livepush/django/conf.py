@@ -28,6 +28,8 @@ PATH = "/livepush/ws"
 
 _MIB = 2**20
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.IGNORECASE | re.ASCII)
+_PATH = re.compile(r"(?:/[A-Za-z0-9_-]+){1,8}", re.ASCII)
+_RESERVED = frozenset({"livepush", "socket.io", "healthz", "readyz", "metrics"})
 _TOKEN = re.compile(r"[\x21-\x7e]{16,}", re.ASCII)
 
 
@@ -130,6 +132,23 @@ def _websocket_url(value: Any) -> str | None:
     return urlunsplit((scheme, parts.netloc, parts.path if parts.path.strip("/") else PATH, "", ""))
 
 
+def _prefixes(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+        raise ValueError('must be a list of paths, such as ["/orders"]')
+    taken: list[str] = []
+    for path in sorted(value, key=str):
+        if not isinstance(path, str) or not _PATH.fullmatch(path):
+            raise ValueError(f"{path!r} must be a path of letters, digits, - and _, such as /orders")
+        if path.split("/")[1] in _RESERVED:
+            raise ValueError(f"{path!r} is where the daemon serves something else; such as /orders is free")
+        # What stands at a path answers for all that is below it.
+        below = next((other for other in taken if f"{path}/".startswith(f"{other}/")), None)
+        if below is not None:
+            raise ValueError(f"{path!r} must not be below {below!r}")
+        taken.append(path)
+    return tuple(taken)
+
+
 def _retry(value: Any) -> tuple[int, int]:
     try:
         least, most = map(_integer(1, 3_600_000), value)
@@ -180,6 +199,8 @@ class Conf:
     backlog_bytes: int = _setting(16 * _MIB, _integer(_MIB, 2**40))
     flush_seconds: float = _setting(5, _patience)
     status_token: str | None = _setting(None, _token, secret=True)
+    sockjs_prefixes: tuple[str, ...] = _setting((), _prefixes)
+    sockjs_legacy: bool = _setting(False, _flag)
     embedded_password: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:

@@ -69,7 +69,11 @@ class Sessions:
         Raises:
             Exception: a database, a cache, or the code of a session engine or an authentication backend failed.
         """
-        return self.login_of_key(parse_cookie(cookies).get(self.cookie, ""))
+        return self.login_of_key(self.key_of(cookies))
+
+    def key_of(self, cookies: str) -> str:
+        """The value of the session cookie in a Cookie header; "": there is none. Nothing is looked up."""
+        return parse_cookie(cookies).get(self.cookie, "")
 
     def login_of_key(self, key: str) -> Login | None:
         """The same for the session cookie's value: the session's key, or with signed_cookies the session itself.

@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from livepush.broker.envelope import Event
+from livepush.daemon.front import Front
 from livepush.daemon.hub import Hub
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.settings import Limits
@@ -36,7 +37,7 @@ class EndpointCase(TestCase):
         self.identity = FakeIdentity(make_client())
         self.ready = True
         origins = OriginSettings(allowed=(ORIGIN,), trusted=(), hosts=(), https_only=False)
-        endpoint = WebSocketEndpoint(self.hub, self.identity, origins, LIMITS, self.reactor, lambda: self.ready)
+        endpoint = WebSocketEndpoint(Front(self.hub, self.identity, origins, LIMITS, self.reactor, lambda: self.ready))
         root, livepush = Resource(), Resource()
         root.putChild(b"livepush", livepush)
         livepush.putChild(b"ws", endpoint)

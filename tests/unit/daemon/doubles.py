@@ -16,10 +16,11 @@ from livepush.daemon.entitlement import AudienceRule, ChannelRule, Directory, Sn
 from livepush.daemon.hub import Hub
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.settings import Limits
-from livepush.daemon.websocket import NativeEncoder
 from livepush.wire.closing import Close
+from livepush.wire.native import NativeCodec, NativeEncoder
 
 ENCODER = NativeEncoder()
+CODEC = NativeCodec()
 
 RULES = (
     ChannelRule(
@@ -126,6 +127,9 @@ class FakeIdentity:
         given = await self._wait()
         return self.snapshot if given is None else given
 
+    def binding(self, cookies: str) -> str:
+        return cookies
+
     async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
         answer = self.snapshot  # the database is read when the job starts
         self.asked.append("reidentify")
@@ -159,7 +163,7 @@ class Browser:
         waits: bool = False,
     ) -> None:
         self.link, self.identity = FakeLink(), FakeIdentity(snapshot, waits)
-        self.connection = Connection(hub, self.identity, ENCODER, limits or Limits(), self.link, greets)
+        self.connection = Connection(hub, self.identity, ENCODER, CODEC, limits or Limits(), self.link, greets)
         self.link.gone = self.connection.closed
         self.connection.opened("sessionid=x")
 

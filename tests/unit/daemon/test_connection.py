@@ -235,7 +235,7 @@ class ViolationTests(ConnectionCase):
 
     def test_unknown_op(self) -> None:
         """An op of another version is an error, and the connection stays."""
-        (error,) = self.open().greets().says(op="call", n=3, channel="orders", type="lock")
+        (error,) = self.open().greets().says(op="dance", n=3)
         self.assertEqual((error["n"], error["code"], error["retry"]), (3, "unknown_op", False))
 
 

@@ -12,6 +12,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from livepush.daemon.front import Front
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.settings import Limits
 from livepush.daemon.web import IDLE_SECONDS, Web, resources
@@ -36,7 +37,7 @@ class WebTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        tree = resources(Upgrade(), None, lambda: 7, list)
+        tree = resources({"/livepush/ws": Upgrade(), "/orders": Upgrade()}, None, lambda: 7, list)
         self.web = Web(tree, self.reactor)
         self.web.startFactory()
         self.addCleanup(self.web.stopFactory)
@@ -53,6 +54,7 @@ class WebTests(SynchronousTestCase):
     def test_the_paths(self) -> None:
         """Three places answer, and nothing else is there, above or below."""
         self.assertTrue(self.ask(b"/livepush/ws").endswith(b"here"))
+        self.assertTrue(self.ask(b"/orders").endswith(b"here"))
         self.assertIn(b'"connections": 7', self.ask(b"/healthz"))
         self.assertIn(b'{"ready": true}', self.ask(b"/readyz"))
         for path in (
@@ -123,9 +125,9 @@ class WebTests(SynchronousTestCase):
         limits = Limits(heartbeat_seconds=3_600.0)
         identity = FakeIdentity(make_client())
         endpoint = WebSocketEndpoint(
-            make_hub(self.reactor), identity, OriginSettings(), limits, self.reactor, lambda: True
+            Front(make_hub(self.reactor), identity, OriginSettings(), limits, self.reactor, lambda: True)
         )
-        web = Web(resources(endpoint, None, lambda: 0, list), self.reactor)
+        web = Web(resources({"/livepush/ws": endpoint}, None, lambda: 0, list), self.reactor)
         protocol: Any = Site.buildProtocol(web, IPv4Address("TCP", "10.0.0.1", 1))
         protocol.callLater = self.reactor.callLater
         transport: Any = StringTransport()

@@ -21,7 +21,7 @@ from livepush.daemon.errors import Busy
 from livepush.daemon.hub import Hub
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.settings import Limits
-from livepush.daemon.websocket import NativeEncoder
+from livepush.wire.native import NativeCodec, NativeEncoder
 from livepush.wire.closing import Close
 
 RING = RingSettings(seconds=300.0, events=5)
@@ -32,7 +32,7 @@ PADDING = "." * 500
 
 Message = dict[str, Any]
 
-_ENCODER = NativeEncoder()
+_ENCODER, _CODEC = NativeEncoder(), NativeCodec()
 
 
 def make_directory(channels: tuple[str, ...], declared: tuple[str, ...]) -> Directory:
@@ -71,6 +71,10 @@ class Database:
     async def identify(self, cookies: str) -> Snapshot | None:
         """Our cookies are names."""
         return await self._ask(cookies)
+
+    def binding(self, cookies: str) -> str:
+        """Nothing here has sessions."""
+        raise NotImplementedError
 
     async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
         """Who it is now."""
@@ -114,7 +118,7 @@ class Seat:
         self._gone = gone
         self._kept: deque[tuple[int, Message]] = deque()
         self._reading = True
-        self.connection = Connection(front.hub, front.database, _ENCODER, LIMITS, self)
+        self.connection = Connection(front.hub, front.database, _ENCODER, _CODEC, LIMITS, self)
         self.connection.opened(user)
 
     @property

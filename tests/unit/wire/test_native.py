@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.envelope import Event
-from livepush.wire import native
 from livepush.wire.errors import BadMessage
-from livepush.wire.native import ErrorCode, Granted, Hello, Subscribe, Unknown, Unsubscribe, parse
+from livepush.wire.native import NativeEncoder, parse
+from livepush.wire.requests import Call, ErrorCode, Granted, Hello, Subscribe, Unknown, Unsubscribe, Welcome
+
+ENCODER = NativeEncoder()
 
 
 def request(**fields: Any) -> bytes:
@@ -40,6 +42,11 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse(request(op="subscribe", n=1, channel="#"), 32), Subscribe(1, "#", None))
         self.assertEqual(parse(request(op="subscribe", channel="a", since="p"), 32), Subscribe(None, "a", "p"))
         self.assertEqual(parse(request(op="unsubscribe", n=2, channel=""), 32), Unsubscribe(2, ""))
+
+    def test_call(self) -> None:
+        """A call has a channel, a type and an object; none of the names is judged here."""
+        raw = request(op="call", n=2, channel="orders", type="lock", data={"order": 5})
+        self.assertEqual(parse(raw, 32), Call(2, "orders", "lock", {"order": 5}))
 
     def test_unknown_op(self) -> None:
         """An op of a later version is no violation."""
@@ -72,6 +79,10 @@ class ParseTests(SynchronousTestCase):
             request(op="subscribe", channel={"a": secret}),
             request(op="subscribe", channel="a", since=3),
             request(op="unsubscribe", channel=[secret]),
+            request(op="call", channel="a", type="b"),
+            request(op="call", channel="a", type=1, data={}),
+            request(op="call", channel=secret, type="b", data=[secret]),
+            request(op="call", type="b", data={}),
             b'{"op": "hello", "n": NaN}',
         ):
             with self.assertRaises(BadMessage, msg=raw) as caught:
@@ -94,7 +105,7 @@ class EncodeTests(SynchronousTestCase):
         """An event carries the view, its id and when it was published; a live one has neither id nor position."""
         event = Event("orders", "lock", {"order": 5})
         self.assertEqual(
-            message(native.event_frame(event, {"order": 5, "é": "\u2028</script>"}, "a1-17", 12, "p.1")),
+            message(ENCODER.event(event, {"order": 5, "é": "\u2028</script>"}, "a1-17", 12, "p.1")),
             {
                 "op": "event",
                 "channel": "orders",
@@ -105,21 +116,21 @@ class EncodeTests(SynchronousTestCase):
                 "ts": 12,
             },
         )
-        live = message(native.event_frame(event, {}, None, 12, None))
+        live = message(ENCODER.event(event, {}, None, 12, None))
         self.assertEqual((live.get("id"), live.get("at")), (None, None))
 
     def test_key_and_version(self) -> None:
         """What the event is about, and which of two is the newer, reach the page where they were given."""
         event = Event("orders", "lock", {}, key="order-5", version=3)
-        seen = message(native.event_frame(event, {}, "a1-17", 12, "p"))
+        seen = message(ENCODER.event(event, {}, "a1-17", 12, "p"))
         self.assertEqual((seen["key"], seen["version"]), ("order-5", 3))
-        self.assertNotIn("key", message(native.event_frame(Event("orders", "lock", {}), {}, "a1-17", 12, "p")))
+        self.assertNotIn("key", message(ENCODER.event(Event("orders", "lock", {}), {}, "a1-17", 12, "p")))
 
     def test_welcome(self) -> None:
         """A welcome names the user and what is granted, and why a channel must be reloaded."""
         channels = {"orders": Granted("moderator", 3), "chat": Granted("all", 0, "trimmed")}
         self.assertEqual(
-            message(native.welcome_frame(0, "c9", 7, 25, (500, 20_000), "p.5", channels)),
+            message(ENCODER.welcome(0, Welcome("c9", 7, 25, (500, 20_000), "p.5", channels, "token"))),
             {
                 "op": "welcome",
                 "n": 0,
@@ -138,12 +149,13 @@ class EncodeTests(SynchronousTestCase):
     def test_answers(self) -> None:
         """Answers echo the request's number where it had one."""
         self.assertEqual(
-            message(native.granted_frame(1, "orders", Granted("client"), "p.5")),
+            message(ENCODER.granted(1, "orders", Granted("client"), "p.5")),
             {"op": "ok", "n": 1, "channel": "orders", "audience": "client", "replayed": 0, "at": "p.5"},
         )
-        self.assertEqual(message(native.ok_frame(None, "orders")), {"op": "ok", "channel": "orders"})
+        self.assertEqual(message(ENCODER.result(2, {"free": False})), {"op": "ok", "n": 2, "data": {"free": False}})
+        self.assertEqual(message(ENCODER.ok(None, "orders")), {"op": "ok", "channel": "orders"})
         self.assertEqual(
-            message(native.error_frame(3, ErrorCode.FORBIDDEN, "no")),
+            message(ENCODER.error(3, ErrorCode.FORBIDDEN, "no")),
             {"op": "error", "n": 3, "code": "forbidden", "retry": False, "message": "no"},
         )
 
@@ -151,11 +163,11 @@ class EncodeTests(SynchronousTestCase):
         """What moves a position says where to; what takes a channel away does not."""
         for frame, expected in (
             (
-                native.resync_frame("orders", "hole", "p"),
+                ENCODER.resync("orders", "hole", "p"),
                 {"op": "resync", "channel": "orders", "why": "hole", "at": "p"},
             ),
-            (native.heartbeat_frame("p"), {"op": "heartbeat", "at": "p"}),
-            (native.gone_frame("orders", "permission"), {"op": "gone", "channel": "orders", "why": "permission"}),
-            (native.back_frame("a", "client", "p"), {"op": "back", "channel": "a", "audience": "client", "at": "p"}),
+            (ENCODER.heartbeat("p"), {"op": "heartbeat", "at": "p"}),
+            (ENCODER.gone("orders", "permission"), {"op": "gone", "channel": "orders", "why": "permission"}),
+            (ENCODER.back("a", "client", "p"), {"op": "back", "channel": "a", "audience": "client", "at": "p"}),
         ):
             self.assertEqual(message(frame), expected)

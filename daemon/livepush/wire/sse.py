@@ -1,0 +1,3 @@
+"""Server-sent events: the stream of one `EventSource`."""
+
+from __future__ import annotations
