@@ -1,0 +1,161 @@
+"""Socket.IO on one Engine.IO session: who is in which namespace. What a namespace does is its `Member`'s business.
+
+A session that is in no namespace ends after `EngineSettings.connect` seconds; what a client may have in flight within a
+packet is bounded by `livepush.wire.socketio`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from livepush.daemon.engineio import EngineSession
+from livepush.daemon.settings import Limits
+from livepush.wire.errors import BadMessage
+from livepush.wire.socketio import Decoder, Kind, Packet, encode
+
+INVALID = "Invalid namespace"
+
+
+class Member(Protocol):
+    """One client in one namespace."""
+
+    def started(self, auth: Any) -> None:
+        """It is in; what it sends now is the answer to CONNECT, whose object, or None, this is."""
+
+    def resume(self) -> None:
+        """What is written goes out."""
+
+    def pause(self) -> None:
+        """Nothing is to be written until `resume`."""
+
+    def moved(self) -> None:
+        """From here on what is written is WebSocket frames."""
+
+    def heard(self) -> None:
+        """The client has given a sign of life."""
+
+    def event(self, name: str, arguments: list[Any], n: int | None) -> None:
+        """The client emits; with a number it awaits an acknowledgement.
+
+        Raises:
+            BadMessage: the session ends.
+        """
+
+    def closed(self, reason: str) -> None:
+        """The client has left, or the session is over."""
+
+
+Accept = Callable[["SocketIO", str], Member | None]
+"""Makes a member of a namespace; None: there is no such namespace."""
+
+
+class SocketIO:
+    """The application of one Engine.IO session.
+
+    Args:
+        session: below.
+        accept: see there.
+        limits: the bounds of a connection.
+        clock: for the time until the first namespace.
+        seconds: that time.
+    """
+
+    __slots__ = ("_accept", "_clock", "_decoder", "_members", "_seconds", "_timer", "session")
+
+    def __init__(
+        self, session: EngineSession, accept: Accept, limits: Limits, clock: IReactorTime, seconds: float
+    ) -> None:
+        self.session = session
+        self._accept, self._clock, self._seconds = accept, clock, seconds
+        self._decoder = Decoder(limits.message_depth, limits.message_bytes)
+        self._members: dict[str, Member] = {}
+        self._timer: IDelayedCall | None = None
+        self._expect()
+
+    def send(self, packet: Packet) -> None:
+        """A packet to the client."""
+        for message in encode(packet):
+            self.session.send(message if isinstance(message, bytes) else f"4{message}")
+
+    def leave(self, namespace: str) -> None:
+        """A member has gone, and is not told of anything more."""
+        self._members.pop(namespace, None)
+        if not self._members and not self.session.is_closed:
+            self._expect()
+
+    # -- as `engineio.Application` -------------------------------------------------------------------------------------
+
+    def message(self, data: str | bytes) -> None:
+        """A packet, or a part of one."""
+        packet = self._decoder.message(data)
+        if packet is None:
+            return
+        member = self._members.get(packet.namespace)
+        match packet.kind:
+            case Kind.CONNECT:
+                self._connect(packet, member)
+            case _ if member is None:
+                raise BadMessage("CONNECT comes first")
+            case Kind.DISCONNECT:
+                self.leave(packet.namespace)
+                member.closed("the client has left the namespace")
+            case Kind.EVENT:
+                name, *arguments = packet.data
+                member.event(name, arguments, packet.id)
+            case _:
+                pass  # an acknowledgement: nothing here asks for one
+
+    def _connect(self, packet: Packet, member: Member | None) -> None:
+        if member is not None:
+            raise BadMessage("CONNECT came before")
+        made = self._accept(self, packet.namespace)
+        if made is None:
+            self.send(Packet(Kind.CONNECT_ERROR, packet.namespace, {"message": INVALID}))
+            return
+        self._stop_timer()
+        self._members[packet.namespace] = made
+        made.started(packet.data)
+
+    def heard(self) -> None:
+        """A packet has come."""
+        for member in self._members.values():
+            member.heard()
+
+    def resume(self) -> None:
+        """The transport takes what is written."""
+        for member in list(self._members.values()):
+            if self.session.is_writable:
+                member.resume()
+
+    def pause(self) -> None:
+        """The transport takes nothing now."""
+        for member in list(self._members.values()):
+            member.pause()
+
+    def moved(self) -> None:
+        """The transport is a WebSocket now."""
+        for member in list(self._members.values()):
+            member.moved()
+
+    def closed(self, reason: str) -> None:
+        """The session is over."""
+        self._stop_timer()
+        members, self._members = self._members, {}
+        for member in members.values():
+            member.closed(reason)
+
+    def _expect(self) -> None:
+        self._stop_timer()
+        self._timer = self._clock.callLater(self._seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        self._timer = None
+        self.session.close("no CONNECT in time")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
