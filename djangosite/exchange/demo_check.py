@@ -60,7 +60,7 @@ def check(demo: RunningDemo, findings: Findings) -> None:
         first, second = visitors["anna"].orders()[:2]
         me = int(next(channel for channel in listeners["anna"].channels if channel != "orders").partition(".")[2])
         data = {"order": first, "user": me}
-        lock = [("lock", data)]
+        lock = [("lock", {**data, "version": 2})]
 
         visitors["anna"].act(first, "lock", listeners["anna"].tab)
         _expect_seen(findings, f"anna locks order {first}", listeners, anna=[], boris=lock, mod=lock, guest=[])
@@ -69,7 +69,8 @@ def check(demo: RunningDemo, findings: Findings) -> None:
             findings.expect(f"{name} reloads: order {first} is locked", locked, True)
 
         visitors["anna"].act(first, "done", listeners["anna"].tab)
-        hide, highlight = {**data, "action": "hide"}, {**data, "action": "highlight"}
+        done = {**data, "version": 3}
+        hide, highlight = {**done, "action": "hide"}, {**done, "action": "highlight"}
         _expect_seen(
             findings,
             f"anna finishes order {first}",
@@ -83,14 +84,14 @@ def check(demo: RunningDemo, findings: Findings) -> None:
             row = {"order-row", f"id_order_row__{first}"}
             findings.expect(f"{name} reloads: order {first} is", visitors[name].classes(first) - row, {mark})
 
-        lock = [("lock", {"order": second, "user": me})]
+        lock = [("lock", {"order": second, "user": me, "version": 2})]
         visitors["anna"].act(second, "lock", listeners["anna"].tab)
         _expect_seen(findings, f"anna locks order {second}", listeners, anna=[], boris=lock, mod=lock, guest=[])
         refused = "Somebody else has locked" in visitors["boris"].act(second, "lock")[1]
         findings.expect(f"boris tries to lock order {second}: a message", refused, True)
         findings.expect("guest tries the same: status", visitors["guest"].act(second, "lock")[0], 403)
         findings.expect("anna tries an unknown order: status", visitors["anna"].act(10**6, "lock")[0], 404)
-        free = [("free", {"order": second})]
+        free = [("free", {"order": second, "version": 3})]
         what = f"the lock of order {second} is freed, and boris's refusal was no event"
         _expect_seen(findings, what, listeners, anna=free, boris=free, mod=free, guest=[])
 

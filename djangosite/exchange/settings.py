@@ -97,7 +97,10 @@ ORDERS_FREE_LOCK_TIME = ENVIRONMENT.free_lock_seconds
 
 CONTENT_SECURITY_POLICY = {
     "default-src": ["'self'"],
-    "connect-src": ["'self'", *(f"ws://{host}:{ENVIRONMENT.push_port}" for host in ALLOWED_HOSTS)],
+    "connect-src": [
+        "'self'",
+        *(f"{scheme}://{host}:{ENVIRONMENT.push_port}" for host in ALLOWED_HOSTS for scheme in ("ws", "http")),
+    ],
     "img-src": ["'self'", "data:"],
     "object-src": ["'none'"],
     "base-uri": ["'none'"],

@@ -11,7 +11,10 @@ from django.views.generic import RedirectView
 from exchange.orders import views
 
 urlpatterns = [
-    path("", views.page, name="orders"),
+    path("", views.page, {"way": "native"}, name="native"),
+    path("socketio/", views.page, {"way": "socketio"}, name="socketio"),
+    path("sockjs/", views.page, {"way": "sockjs"}, name="sockjs"),
+    path("sse/", views.page, {"way": "sse"}, name="sse"),
     path("orders/", views.rows, name="rows"),
     path("orders/<int:pk>/lock/", views.lock, name="lock"),
     path("orders/<int:pk>/done/", views.done, name="done"),

@@ -233,8 +233,8 @@ class CheckTests(DemoCase):
         """It finds that everybody is told what he may know, within 60 s."""
         done = self.check()
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertIn("boris receives: done {'order': 1, 'user': 1, 'action': 'hide'}", done.stdout)
-        self.assertIn("mod receives: done {'order': 1, 'user': 1, 'action': 'highlight'}", done.stdout)
+        self.assertIn("boris receives: done {'order': 1, 'user': 1, 'version': 3, 'action': 'hide'}", done.stdout)
+        self.assertIn("mod receives: done {'order': 1, 'user': 1, 'version': 3, 'action': 'highlight'}", done.stdout)
         self.assertNotIn("BAD", done.stdout)
 
     def test_rabbitmq(self) -> None:

@@ -258,9 +258,7 @@ class Visit:
     @staticmethod
     def _tell(page: Page, kind: str, order: int, version: int, **data: object) -> None:
         """Give the page an event, in the place of livepush.js."""
-        page.evaluate(
-            "([kind, data, event]) => heard[kind](data, event)", [kind, {"order": order, **data}, {"version": version}]
-        )
+        page.evaluate("([kind, data]) => heard[kind](data)", [kind, {"order": order, "version": version, **data}])
 
     @staticmethod
     def _done_of(person: Person, locker: Person) -> tuple[str, ...]:

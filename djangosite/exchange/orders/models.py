@@ -142,4 +142,6 @@ class Order(models.Model):
         return f"Somebody else has locked order {self.pk}."
 
     def _publish(self, type: str, data: dict[str, Any], **options: Any) -> None:  # noqa: A002 - livepush's word
+        # The version a second time, in what every page's handler is given: stock clients show it nothing else.
+        data = {**data, "version": self.version}
         publish("orders", type, data, key=self.key, version=self.version, **options)

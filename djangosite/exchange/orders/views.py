@@ -1,29 +1,60 @@
-"""The page, and the two things that can be done with an order: ordinary form posts that redirect."""
+"""The pages, and the two things that can be done with an order: ordinary form posts that redirect."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from exchange.orders.models import Order, Refused
 from exchange.orders.row import MODERATOR, audience_of, rows_for
+from livepush.django.conf import conf
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to be pushed to, with a page that uses it.
+
+    Attributes:
+        name: of the page's address; its template has the same.
+        label: for people.
+    """
+
+    name: str
+    label: str
+
+    @property
+    def path(self) -> str:
+        """The page's address."""
+        return reverse(self.name)
+
+
+WAYS = (
+    Way("native", "WebSocket"),
+    Way("socketio", "Socket.IO"),
+    Way("sockjs", "SockJS"),
+    Way("sse", "Server-sent events"),
+)
 
 
 @never_cache
 @require_safe
 @login_required
-def page(request: HttpRequest) -> HttpResponse:
-    """The list of orders."""
-    return render(request, "orders/page.html", _context(request))
+def page(request: HttpRequest, way: str) -> HttpResponse:
+    """The list of orders, by one of the ways."""
+    context = {**_context(request, request.get_full_path()), "ways": WAYS, "push_port": conf().port}
+    return render(request, f"orders/{way}.html", context)
 
 
 @never_cache
@@ -31,7 +62,7 @@ def page(request: HttpRequest) -> HttpResponse:
 @login_required
 def rows(request: HttpRequest) -> HttpResponse:
     """Only the rows, for a page that has missed something. Leaves messages for the next whole page."""
-    return render(request, "orders/rows.html", _context(request))
+    return render(request, "orders/rows.html", _context(request, _next(request.GET.get("next"))))
 
 
 @require_POST
@@ -59,19 +90,25 @@ def _act(request: HttpRequest, pk: int, action: Callable[[Order], None]) -> Http
         raise Http404 from error
     except Refused as refusal:
         messages.warning(request, str(refusal))
-    return redirect("orders")
+    return HttpResponseRedirect(_next(request.POST.get("next")))
+
+
+def _next(asked: str | None) -> str:
+    """The page to go to: the one that the form names, if it is of this site."""
+    return asked if asked and url_has_allowed_host_and_scheme(asked, None) else reverse("native")
 
 
 def _user(request: HttpRequest) -> AbstractUser:
     return cast(AbstractUser, request.user)
 
 
-def _context(request: HttpRequest) -> dict[str, Any]:
+def _context(request: HttpRequest, following: str) -> dict[str, Any]:
     user = _user(request)
     rows = rows_for(user)
     return {
         "audience": audience_of(user),
         "may_lock": user.has_perm("orders.lock_order"),
+        "next": following,
         "rows": rows,
         "nothing_to_see": all(row.hidden for row in rows),
     }

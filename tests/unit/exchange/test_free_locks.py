@@ -40,7 +40,7 @@ class FreeTests(ExchangeCase):
         with self.committing():
             call_command("free_locks", once=True, stdout=said)
         self.assertEqual(said.getvalue(), "1 freed\n")
-        self.assertEqual(self.published.bodies[0]["data"], {"order": old.pk})
+        self.assertEqual(self.published.bodies[0]["data"], {"order": old.pk, "version": 3})
         self.assertEqual(Order.objects.get(pk=young.pk).status, "locked")
 
     @override_settings(ORDERS_FREE_LOCK_TIME=0)
@@ -87,7 +87,7 @@ class LoopTests(CommittedCase):
             finally:
                 stop.set()
                 await loop
-            self.assertEqual(published.seen("client"), [("free", {"order": order.pk})])
+            self.assertEqual(published.seen("client"), [("free", {"order": order.pk, "version": 2})])
 
         replaced = outlet.replaced(published)
         replaced.__enter__()

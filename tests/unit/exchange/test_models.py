@@ -80,8 +80,9 @@ class OrderTests(ExchangeCase):
             self.order.free()
             self.order.done(self.boris, any_lock=False)
         pk = self.order.pk
-        lock, free = ("lock", {"order": pk, "user": self.anna.pk}), ("free", {"order": pk})
-        done = {"order": pk, "user": self.boris.pk}
+        lock = ("lock", {"order": pk, "user": self.anna.pk, "version": 2})
+        free = ("free", {"order": pk, "version": 3})
+        done = {"order": pk, "user": self.boris.pk, "version": 4}
         self.assertEqual(self.published.seen("client"), [lock, free, ("done", {**done, "action": "hide"})])
         self.assertEqual(self.published.seen("moderator"), [lock, free, ("done", {**done, "action": "highlight"})])
         self.assertEqual([body["data"] for body in self.published.bodies], [lock[1], free[1], done])
@@ -104,7 +105,7 @@ class OrderTests(ExchangeCase):
         Order.objects.filter(pk=first.pk).update(locked_at=timezone.now() - timedelta(seconds=61))
         with self.committing():
             self.assertEqual(Order.free_expired(timedelta(seconds=60)), 1)
-        self.assertEqual(self.published.seen("client"), [("free", {"order": first.pk})])
+        self.assertEqual(self.published.seen("client"), [("free", {"order": first.pk, "version": 3})])
         self.assertEqual([Order.objects.get(pk=each.pk).status for each in (first, second)], ["open", "locked"])
 
     def test_free_renewed(self) -> None:
@@ -142,4 +143,5 @@ class ConcurrencyTests(CommittedCase):
         self.assertEqual(sum(locked), 1)
         fresh = Order.objects.get(pk=order.pk)
         self.assertEqual((fresh.locked_by, fresh.version), (users[locked.index(True)], 2))
-        self.assertEqual(published.seen("client"), [("lock", {"order": order.pk, "user": fresh.locked_by.pk})])
+        data = {"order": order.pk, "user": fresh.locked_by.pk, "version": 2}
+        self.assertEqual(published.seen("client"), [("lock", data)])

@@ -13,6 +13,7 @@ from exchange.orders.models import Order
 from tests.unit.exchange.case import ExchangeCase
 
 UNKNOWN = 10**30
+PATHS = ("/", "/socketio/", "/sockjs/", "/sse/")
 
 
 def text_of(response: Any) -> str:
@@ -38,18 +39,19 @@ class PageTests(ExchangeCase):
 
     def test_anonymous(self) -> None:
         """Nobody sees the list without logging in."""
-        for path in ("/", "/orders/"):
+        for path in (*PATHS, "/orders/"):
             response = self.browser().get(path)
             self.assertEqual((response.status_code, response["Location"]), (302, f"/accounts/login/?next={path}"))
 
     def test_guest(self) -> None:
         """Who has no part in the exchange is told why his list is empty, and gets no script."""
-        response = self.browser("guest").get("/")
-        self.assertEqual(response.status_code, 200)
-        text = response.content.decode()
-        self.assertIn("You have no part in the exchange", text)
-        self.assertNotIn("id_order_row__", text)
-        self.assertNotIn("<script", text)
+        for path in PATHS:
+            response = self.browser("guest").get(path)
+            self.assertEqual(response.status_code, 200)
+            text = response.content.decode()
+            self.assertIn("You have no part in the exchange", text)
+            self.assertNotIn("id_order_row__", text)
+            self.assertNotIn("<script", text)
 
     def test_eight_orders(self) -> None:
         """Clients and moderators see eight orders, each once, open, with the buttons they may use."""
@@ -59,6 +61,27 @@ class PageTests(ExchangeCase):
                 self.assertEqual(classes_of(response, order.pk), {"order-row", f"id_order_row__{order.pk}"})
                 self.assertEqual(buttons_of(response, order.pk), ["lock", "done"])
         self.assertEqual(Order.objects.count(), 8)
+
+    def test_ways(self) -> None:
+        """Each page leads to the others, says which it is, and has its own script and client after the tab's."""
+        scripts = {
+            "/": ["livepush/livepush", "exchange/orders", "exchange/native"],
+            "/socketio/": [
+                "livepush/livepush",
+                "exchange/vendor/socket.io.min",
+                "exchange/orders",
+                "exchange/socketio",
+            ],
+            "/sockjs/": ["livepush/livepush", "exchange/vendor/sockjs.min", "exchange/orders", "exchange/sockjs"],
+            "/sse/": ["livepush/livepush", "exchange/orders", "exchange/sse"],
+        }
+        for path, expected in scripts.items():
+            text = text_of(self.browser("anna").get(path))
+            self.assertEqual(re.findall(r'<script src="/static/(\S+)\.js" defer>', text), expected)
+            self.assertEqual(re.findall(r'class="ways__link" href="([^"]+)"', text), list(PATHS))
+            self.assertEqual(re.findall(r'href="([^"]+)" aria-current="page"', text), [path])
+            self.assertIn('data-push="8989"', text)
+            self.assertEqual("livepush-config" in text, path == "/")
 
     def test_moderator_without_lock(self) -> None:
         """Who may only moderate has no button to lock."""
@@ -111,7 +134,7 @@ class PageTests(ExchangeCase):
 
     def test_not_cached(self) -> None:
         """No cache shows one user's list to the next, nor an old one after the back button."""
-        for path in ("/", "/orders/"):
+        for path in (*PATHS, "/orders/"):
             self.assertIn("no-store", self.browser("anna").get(path)["Cache-Control"])
 
 
@@ -136,7 +159,8 @@ class ActionTests(ExchangeCase):
         self.assert_back(anna, self.lock, [])
         self.assert_back(anna, self.done, [])
         data = {"order": self.order.pk, "user": self.user("anna").pk}
-        self.assertEqual(self.published.seen("client"), [("lock", data), ("done", {**data, "action": "hide"})])
+        lock, done = {**data, "version": 2}, {**data, "version": 3, "action": "hide"}
+        self.assertEqual(self.published.seen("client"), [("lock", lock), ("done", done)])
 
     def test_refused(self) -> None:
         """What the state does not allow leads back with a message, and nobody is told."""
@@ -186,6 +210,18 @@ class ActionTests(ExchangeCase):
         response = anna.post(self.lock)
         self.assertEqual(response.status_code, 403)
         self.assertIn("The form is out of date", response.content.decode())
+
+    def test_back_to_the_page(self) -> None:
+        """A form leads back to the page that it stood on, as it was asked for, and nowhere else."""
+        anna = self.browser("anna")
+        for path in ("/socketio/", "/sockjs/?transports=xhr-polling"):
+            (following,) = set(re.findall(r'name="next" value="([^"]+)"', text_of(anna.get(path))))
+            self.assertEqual(following, path)
+            self.assertEqual(self.post(anna, self.lock, next=path)["Location"], path)
+            (rows,) = re.findall(r'data-rows="([^"]+)"', text_of(anna.get(path)))
+            self.assertIn(f'name="next" value="{path}"', text_of(anna.get(rows)))
+        for foreign in ("https://example.org/", "//example.org/", "javascript:alert(1)", "http://[", ""):
+            self.assertEqual(self.post(anna, self.lock, next=foreign)["Location"], "/")
 
     def test_skip(self) -> None:
         """The tab that acted is left out; without its id, the user."""

@@ -1,14 +1,23 @@
-/* The list of orders, alive. Without this script the page is a classic one: forms, redirects, reload.
+/* The list of orders, alive: what all four pages share. Without a script each is a classic page: forms, redirects,
+ * reload.
  *
- * An event says what became of one order; the row is drawn from it with the rules of row.py, so that a push leaves what a
- * reload would show. Every row knows its version: whatever is not newer is ignored, because the answers of the site and
+ * An event says what became of one order; the row is drawn from it with the rules of row.py, so that a push leaves
+ * what a reload would show. Every row knows its version: whatever is not newer is ignored, because the answers of the site and
  * the events of several workers may overtake each other.
+ *
+ * How events come is the business of one script for each page: native.js, socketio.js, sockjs.js, sse.js. They call
+ *
+ *   ws_order_lock(data), ws_order_done(data), ws_order_free(data)     what became of an order
+ *   ws_orders_load()                                                  take over the list as the site has it now
+ *   ws_status(light, text)                                            "live", "wait" or "off", in words
+ *   ws_daemon                                                         where to connect to
+ *   ws_transports                                                     and by what, if the page's address says so
  */
 (function () {
   "use strict";
 
   const table = document.getElementById("orders");
-  if (!table || !window.livepush) return;
+  if (!table) return;
   const body = document.getElementById("order-rows");
   const moderator = table.dataset.audience === "moderator";
   const mayLock = table.dataset.mayLock === "yes";
@@ -21,16 +30,14 @@
   }
 
   /** The row of an event, if the event is news to it. */
-  function rowFor(data, event) {
+  function rowFor(data) {
     const row = rowOf(data.order);
     if (!row) {
       refresh(); // an order that was added after this page was made
       return null;
     }
-    if (typeof event.version === "number") {
-      if (event.version <= Number(row.dataset.version)) return null;
-      row.dataset.version = event.version;
-    }
+    if (data.version <= Number(row.dataset.version)) return null;
+    row.dataset.version = data.version;
     return row;
   }
 
@@ -78,35 +85,34 @@
 
   const time = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
-  function tell(text, event) {
-    const at = typeof event.ts === "number" ? new Date(event.ts) : new Date();
-    document.getElementById("latest").textContent = time.format(at) + " " + text;
+  function tell(text) {
+    document.getElementById("latest").textContent = time.format(new Date()) + " " + text;
   }
 
   function whoIs(data) {
     return String(data.user) === me ? "you, in another window" : "somebody else";
   }
 
-  livepush.on("orders", "lock", (data, event) => {
-    const row = rowFor(data, event);
+  window.ws_order_lock = (data) => {
+    const row = rowFor(data);
     if (!row) return;
     draw(row, "locked", String(data.user) === me, false);
-    tell("Order " + data.order + " was locked by " + whoIs(data) + ".", event);
-  });
+    tell("Order " + data.order + " was locked by " + whoIs(data) + ".");
+  };
 
-  livepush.on("orders", "done", (data, event) => {
-    const row = rowFor(data, event);
+  window.ws_order_done = (data) => {
+    const row = rowFor(data);
     if (!row) return;
     draw(row, "done", false, data.action === "hide");
-    tell("Order " + data.order + " was finished by " + whoIs(data) + ".", event);
-  });
+    tell("Order " + data.order + " was finished by " + whoIs(data) + ".");
+  };
 
-  livepush.on("orders", "free", (data, event) => {
-    const row = rowFor(data, event);
+  window.ws_order_free = (data) => {
+    const row = rowFor(data);
     if (!row) return;
     draw(row, "open", false, false);
-    tell("Order " + data.order + " is free again.", event);
-  });
+    tell("Order " + data.order + " is free again.");
+  };
 
   // ---------------------------------------------------------------------------------------- the list, as it stands now
 
@@ -164,13 +170,16 @@
     judgeEmptiness();
   }
 
-  livepush.onResync("orders", refresh);
+  window.ws_orders_load = () => void refresh();
 
   // ------------------------------------------------------------------------------------------------------- connection
 
+  window.ws_daemon = location.protocol + "//" + location.hostname + ":" + table.dataset.push;
+  const asked = new URLSearchParams(location.search).get("transports");
+  window.ws_transports = asked ? asked.split(",") : undefined; // of the client library; undefined: all that it has
+
   const lamp = document.getElementById("connection");
   const words = document.getElementById("connection-text");
-  let first = true;
   let slowTimer = null;
 
   function show(light, text) {
@@ -179,21 +188,12 @@
     if (words.textContent !== text) words.textContent = text;
   }
 
-  livepush.onStatus((status) => {
+  window.ws_status = (light, text) => {
     clearTimeout(slowTimer);
-    if (status.state === "online") {
-      show("live", "Live");
-      if (first) refresh(); // what happened between the making of this page and now
-      first = false;
-    } else if (status.state === "closed") {
-      show("off", status.code === 4401 ? "Not live: please log in again" : "Not live: reload the page to see changes");
-    } else if (status.state === "offline") {
-      show("off", "Offline");
-    } else {
-      // A quick reconnect is nobody's business.
-      slowTimer = setTimeout(() => show("wait", "Connecting…"), 400);
-    }
-  });
+    // A quick reconnect is nobody's business.
+    if (light === "wait") slowTimer = setTimeout(() => show(light, text), 400);
+    else show(light, text);
+  };
 
   // ------------------------------------------------------------------------------------------------------------ forms
 

@@ -1,0 +1,31 @@
+/* The page over Socket.IO, with the stock client. It comes back by itself, and where `recovered` says so it has got all
+ * that it missed. The tab's id tells the daemon which events this very page has caused.
+ */
+(function () {
+  "use strict";
+
+  if (!window.ws_status) return; // a page without orders
+
+  const socket = io(ws_daemon, { withCredentials: true, transports: ws_transports, auth: { tab: livepush.tab } });
+
+  socket.on("connect", () => {
+    socket.emit("login", () => {
+      ws_status("live", "Live");
+      if (!socket.recovered) ws_orders_load(); // what happened before this page was listened for
+    });
+  });
+
+  socket.on("lock", ws_order_lock);
+  socket.on("done", ws_order_done);
+  socket.on("free", ws_order_free);
+  socket.on("livepush:resync", ws_orders_load);
+  socket.on("livepush:back", ws_orders_load);
+
+  function lost(text) {
+    if (socket.active) ws_status("wait", "Connecting…");
+    else ws_status("off", "Not live: " + text);
+  }
+
+  socket.on("disconnect", lost);
+  socket.on("connect_error", (error) => lost(error.message));
+})();
