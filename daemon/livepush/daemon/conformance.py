@@ -1,0 +1,259 @@
+"""`python -m livepush.daemon.conformance --port N`: what the public test suites of the protocols are run against.
+
+The transports, session machines and codecs are the daemon's own; only what stands above them is not a hub but the test
+applications that those suites ask for. There is no Django, no broker and nobody's data here: any page of any origin may
+come, so it listens on 127.0.0.1 only.
+
+    path           what                                             suite
+    ------------   ----------------------------------------------   ----------------------------------------------------
+    /ws-echo       WebSocket: each message comes back, text or      the cases of the Autobahn Testsuite (`kosoku`)
+                   binary
+    /engine.io/    Engine.IO: each message comes back               test suite of socketio/engine.io-protocol
+    /socket.io/    Socket.IO, namespaces `/` and `/custom`, see     test suite of socketio/socket.io-protocol
+                   `Mirror`
+
+Timers are as short as the suites expect them: a ping every 300 ms, 200 ms for its pong, 1 s for CONNECT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from autobahn.websocket.protocol import WebSocketProtocol
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.web.http import Request
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+
+from livepush.daemon import upgrade
+from livepush.daemon.engineio import EngineSession, EngineSettings
+from livepush.daemon.engineioendpoint import EngineEndpoint
+from livepush.daemon.entitlement import ChannelRule, Directory, Snapshot
+from livepush.daemon.front import Front
+from livepush.daemon.hub import Hub
+from livepush.daemon.link import WebSocketLink
+from livepush.daemon.settings import Limits
+from livepush.daemon.socketio import Member, SocketIO
+from livepush.daemon.transport import EagerServer
+from livepush.daemon.web import Web, resources
+from livepush.wire.socketio import Kind, Packet
+
+LOOPBACK = "127.0.0.1"
+LIMITS = Limits(message_bytes=1_000_000)
+TIMES = EngineSettings(interval=0.3, timeout=0.2, connect=1.0)
+NAMESPACES = ("/", "/custom")
+AUTH_SECONDS = 0.02
+"""Between the answer to CONNECT and `auth`: the suite misses the second of two messages that Node reads at once."""
+
+
+class AnyOrigin:
+    """Every page may come."""
+
+    def verdict(self, origin: bytes | None, host: bytes | None, has_cookie: bool, secure: bool = False) -> str | None:
+        """None: it may go on."""
+        return None
+
+
+class Nobody:
+    """There are no users, and so all sessions are everybody's."""
+
+    async def identify(self, cookies: str) -> Snapshot | None:
+        """Nobody who may connect."""
+        return None
+
+    async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
+        """Nobody."""
+        return None
+
+    def binding(self, cookies: str) -> str:
+        """No session."""
+        return ""
+
+    async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
+        """Nothing."""
+        return False
+
+
+# -- WebSocket ---------------------------------------------------------------------------------------------------------
+
+
+class EchoLink(WebSocketLink):
+    """A WebSocket that says what it hears. From a peer that does not read it does not read either."""
+
+    def opened(self, cookies: str) -> None:
+        """No connection stands above it."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """Sends the message back."""
+        self.sendMessage(payload, isBinary)
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self.pause_reading()
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty."""
+        if self.state != WebSocketProtocol.STATE_CLOSED:
+            self.resume_reading()
+
+
+class EchoEndpoint(Resource):
+    """`/ws-echo`."""
+
+    isLeaf = True
+
+    def __init__(self, front: Front) -> None:
+        Resource.__init__(self)
+        self._front, self._links = front, upgrade.factory(front, EchoLink)
+
+    def render(self, request: Request) -> bytes | int:
+        """Refuses, or hands the transport over."""
+        refusal = upgrade.refusal(request, self._front)
+        if refusal is not None:
+            return refusal
+        upgrade.take_over(request, self._links)
+        return NOT_DONE_YET
+
+
+# -- Engine.IO ---------------------------------------------------------------------------------------------------------
+
+
+class EngineEcho:
+    """The application of an Engine.IO session: says what it hears. The session's queue is its bound."""
+
+    def __init__(self, session: EngineSession) -> None:
+        self._session = session
+
+    def message(self, data: str | bytes) -> None:
+        """Sends the message back."""
+        self._session.send(data if isinstance(data, bytes) else f"4{data}")
+
+    def heard(self) -> None:
+        """A sign of life."""
+
+    def resume(self) -> None:
+        """What is written goes out; the session keeps it until then."""
+
+    def pause(self) -> None:
+        """Nothing goes out now."""
+
+    def moved(self) -> None:
+        """To a WebSocket."""
+
+    def closed(self, reason: str) -> None:
+        """It is over."""
+
+
+# -- Socket.IO ---------------------------------------------------------------------------------------------------------
+
+
+class Mirror:
+    """A client in a namespace.
+
+    client                                      answer
+    -----------------------------------------   ------------------------------------------------
+    CONNECT, with or without an object          CONNECT with a `sid`, soon after it `auth` with the object
+    `message`, any arguments                    `message-back` with the same
+    `message-with-ack`, with a number           the acknowledgement with the same
+    """
+
+    def __init__(self, socketio: SocketIO, namespace: str, clock: IReactorTime) -> None:
+        self._socketio, self._namespace, self._clock = socketio, namespace, clock
+        self._timer: IDelayedCall | None = None
+
+    def started(self, auth: Any) -> None:
+        """Tells it that it is in, and what it said."""
+        self._say(Kind.CONNECT, {"sid": f"{self._socketio.session.sid}{NAMESPACES.index(self._namespace)}"})
+        self._timer = self._clock.callLater(AUTH_SECONDS, self._tell, auth or {})
+
+    def _tell(self, auth: Any) -> None:
+        self._timer = None
+        self._say(Kind.EVENT, ["auth", auth])
+
+    def event(self, name: str, arguments: list[Any], n: int | None) -> None:
+        """Sends the arguments back."""
+        if name == "message":
+            self._say(Kind.EVENT, ["message-back", *arguments])
+        elif name == "message-with-ack" and n is not None:
+            self._say(Kind.ACK, arguments, n)
+
+    def _say(self, kind: Kind, data: Any, n: int | None = None) -> None:
+        self._socketio.send(Packet(kind, self._namespace, data, n))
+
+    def heard(self) -> None:
+        """A sign of life."""
+
+    def resume(self) -> None:
+        """What is written goes out; the session keeps it until then."""
+
+    def pause(self) -> None:
+        """Nothing goes out now."""
+
+    def moved(self) -> None:
+        """To a WebSocket."""
+
+    def closed(self, reason: str) -> None:
+        """It is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _mirrors(front: Front) -> EngineEndpoint:
+    def accept(socketio: SocketIO, namespace: str) -> Member | None:
+        return Mirror(socketio, namespace, front.clock) if namespace in NAMESPACES else None
+
+    def make(session: EngineSession) -> SocketIO:
+        return SocketIO(session, accept, front.limits, front.clock, TIMES.connect)
+
+    return EngineEndpoint(front, make, TIMES)
+
+
+# -- the server --------------------------------------------------------------------------------------------------------
+
+
+def applications(front: Front) -> dict[str, IResource]:
+    """All test applications, by path."""
+    return {
+        "/ws-echo": EchoEndpoint(front),
+        "/engine.io": EngineEndpoint(front, EngineEcho, TIMES),
+        "/socket.io": _mirrors(front),
+    }
+
+
+def listen(reactor: Any, port: int) -> Any:
+    """Serves them on 127.0.0.1.
+
+    Args:
+        reactor: that serves.
+        port: 0: any that is free.
+
+    Returns:
+        The listening port.
+    """
+    front = Front(Hub(Directory(()), reactor), Nobody(), AnyOrigin(), LIMITS, reactor, lambda: True)
+    web = Web(resources(applications(front), None, lambda: 0, lambda: ()), reactor)
+    listening = reactor.listenTCP(port, web, interface=LOOPBACK)
+    listening.transport = EagerServer
+    return listening
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serves until SIGINT or SIGTERM; the first line that it writes is its address."""
+    from twisted.internet import reactor
+
+    parser = argparse.ArgumentParser(
+        prog="python -m livepush.daemon.conformance", description="serves what the protocols' test suites ask for"
+    )
+    parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; without it any that is free")
+    host = listen(reactor, parser.parse_args(arguments).port).getHost()
+    sys.stdout.write(f"http://{host.host}:{host.port}\n")
+    sys.stdout.flush()
+    reactor.run()  # type: ignore[attr-defined] # the module is the reactor
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
