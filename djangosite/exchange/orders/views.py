@@ -44,7 +44,7 @@ WAYS = (
     Way("native", "WebSocket"),
     Way("socketio", "Socket.IO"),
     Way("sockjs", "SockJS"),
-    Way("sse", "Server-sent events"),
+    Way("sse", "EventSource"),
 )
 
 

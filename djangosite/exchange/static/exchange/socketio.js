@@ -6,7 +6,11 @@
 
   if (!window.ws_status) return; // a page without orders
 
-  const socket = io(ws_daemon, { withCredentials: true, transports: ws_transports, auth: { tab: livepush.tab } });
+  const socket = io(ws_daemon, {
+    withCredentials: true,
+    transports: ws_transports,
+    auth: { tab: livepush.tab, channels: ["orders"] },
+  });
 
   socket.on("connect", () => {
     socket.emit("login", () => {
@@ -19,7 +23,6 @@
   socket.on("done", ws_order_done);
   socket.on("free", ws_order_free);
   socket.on("livepush:resync", ws_orders_load);
-  socket.on("livepush:back", ws_orders_load);
 
   function lost(text) {
     if (socket.active) ws_status("wait", "Connecting…");

@@ -14,10 +14,7 @@
       ws_orders_load(); // what happened before this connection
     };
 
-    ws.onmessage = (event) => {
-      const handler = window["ws_order_" + event.data.type];
-      if (handler) handler(event.data.data);
-    };
+    ws.onmessage = (event) => window["ws_order_" + event.data.type](event.data.data);
 
     ws.onclose = (event) => {
       if (event.code >= 4400 && event.code < 4500) {
@@ -28,9 +25,6 @@
       setTimeout(ws_connect, 5000);
     };
   }
-
-  window["ws_order_livepush:resync"] = ws_orders_load;
-  window["ws_order_livepush:back"] = ws_orders_load;
 
   ws_connect();
 })();

@@ -1,5 +1,5 @@
-/* The page over server-sent events, with nothing but the browser's own EventSource. It comes back by itself with the id of
- * the last event, and gets what it missed.
+/* The page over server-sent events, with nothing but the browser's own EventSource. It comes back by itself with the id
+ * of the last message, and gets what it missed.
  */
 (function () {
   "use strict";
@@ -10,21 +10,21 @@
   const source = new EventSource(ws_daemon + path, { withCredentials: true });
   let first = true;
 
-  source.onopen = () => {
-    ws_status("live", "Live");
-    if (first) ws_orders_load(); // what happened between the making of this page and now
-    first = false;
+  source.onmessage = (event) => {
+    const message = JSON.parse(event.data);
+    if (message.op === "event") {
+      window["ws_order_" + message.type](message.data);
+    } else if (message.op === "welcome") {
+      ws_status("live", "Live");
+      if (first || message.channels.orders.resync) ws_orders_load(); // else all that was missed has come before this
+      first = false;
+    } else if (message.op === "resync" || message.op === "back") {
+      ws_orders_load();
+    } else if (message.op === "close" && message.code >= 4400) {
+      source.close(); // coming back would not help
+      ws_status("off", "Not live: " + message.reason);
+    }
   };
-
-  function on(type, handler) {
-    source.addEventListener(type, (event) => handler(JSON.parse(event.data)));
-  }
-
-  on("lock", ws_order_lock);
-  on("done", ws_order_done);
-  on("free", ws_order_free);
-  on("livepush:resync", ws_orders_load);
-  on("livepush:back", ws_orders_load);
 
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) ws_status("off", "Not live: reload the page to see changes");
