@@ -79,7 +79,7 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     front = Front(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
     served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy)
     tree = resources(served, settings.status_token, lambda: hub.connections, availability.reasons)
-    web = Web(tree, reactor)
+    web = Web(tree, reactor, settings.limits.body_bytes)
     listeners = [
         Listener(
             _endpoint(reactor, text),

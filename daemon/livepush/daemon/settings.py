@@ -35,6 +35,11 @@ class Limits:
     heartbeat_seconds: float = 25.0
     retry_ms: tuple[int, int] = (500, 20_000)
 
+    @property
+    def body_bytes(self) -> int:
+        """The body of one HTTP request: some messages, and what quoting adds to them."""
+        return 4 * self.message_bytes
+
     def __post_init__(self) -> None:
         _whole(self, "connections", 1, MAX_CONNECTIONS)
         _whole(self, "message_bytes", 256, 16 * 2**20)

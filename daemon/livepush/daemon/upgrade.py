@@ -87,10 +87,7 @@ def factory(front: Front, link: type[L], **attributes: Any) -> WebSocketServerFa
 
 
 def take_over(request: Request, links: WebSocketServerFactory, **attributes: Any) -> None:
-    """Makes a new link the protocol of the request's transport, as `autobahn.twisted.resource` does.
-
-    Unlike there the HTTP channel is unregistered as the transport's producer, so that it is freed (3.7 KB a
-    connection) and the link hears about a full buffer itself.
+    """Makes a new link the protocol of the request's transport.
 
     Args:
         request: is over for twisted.web: return NOT_DONE_YET.
@@ -101,6 +98,18 @@ def take_over(request: Request, links: WebSocketServerFactory, **attributes: Any
     link.cookies = cookies_of(request)
     for name, value in attributes.items():
         setattr(link, name, value)
+    hand_over(request, link)
+    head = [request.method + b" " + request.uri + b" HTTP/1.1"]
+    head += [name + b": " + b",".join(values) for name, values in request.requestHeaders.getAllRawHeaders()]
+    link.dataReceived(b"\r\n".join(head) + b"\r\n\r\n")
+
+
+def hand_over(request: Request, link: Any) -> None:
+    """Makes a protocol that of the request's transport, and its producer, as `autobahn.twisted.resource` does.
+
+    Unlike there the HTTP channel is unregistered as the transport's producer, so that it is freed (3.7 KB a
+    connection) and the link hears about a full buffer itself.
+    """
     channel: Any = request.channel
     transport, channel.transport = channel.transport, None
     transport.unregisterProducer()
@@ -114,6 +123,3 @@ def take_over(request: Request, links: WebSocketServerFactory, **attributes: Any
     transport.registerProducer(link, True)
     # twisted.web pauses the transport while a request is served.
     transport.resumeProducing()
-    head = [request.method + b" " + request.uri + b" HTTP/1.1"]
-    head += [name + b": " + b",".join(values) for name, values in request.requestHeaders.getAllRawHeaders()]
-    link.dataReceived(b"\r\n".join(head) + b"\r\n\r\n")
