@@ -241,7 +241,7 @@ class Connection:
         if not self.ended:
             self._send(self.encoder.result(n, dict(data)))
 
-    def refuse(self, n: int | None, code: ErrorCode, message: str, retry: bool = False) -> None:
+    def refuse(self, n: int | None, code: str, message: str, retry: bool = False) -> None:
         """A call that has no result; `message` is for people."""
         if not self.ended:
             self._error(n, code, message, retry)
@@ -401,7 +401,7 @@ class Connection:
         message = f"at most {self._limits.subscriptions} subscriptions a connection"
         self._error(n, ErrorCode.TOO_MANY_SUBSCRIPTIONS, message)
 
-    def _error(self, n: int | None, code: ErrorCode, message: str, retry: bool = False) -> None:
+    def _error(self, n: int | None, code: str, message: str, retry: bool = False) -> None:
         self._send(self.encoder.error(n, code, message, retry))
 
     # -- one job at a time ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from livepush.broker.envelope import Event, Json
 from livepush.daemon.entitlement import ChannelRule, Snapshot
 from livepush.wire.closing import Close
-from livepush.wire.requests import Call, ErrorCode, Granted, Request, Welcome
+from livepush.wire.requests import Call, Granted, Request, Welcome
 
 if TYPE_CHECKING:
     from livepush.daemon.connection import Connection
@@ -60,7 +60,7 @@ class Encoder(Protocol):
     def result(self, n: int | None, data: Json) -> bytes:
         """The answer to `Call`."""
 
-    def error(self, n: int | None, code: ErrorCode, message: str, retry: bool = False) -> bytes:
+    def error(self, n: int | None, code: str, message: str, retry: bool = False) -> bytes:
         """A request that can't be fulfilled; `message` is for people."""
 
     def gone(self, channel: str, why: str) -> bytes:

@@ -51,7 +51,6 @@ from livepush.wire.requests import (
     MAX_REQUEST,
     POSITION_CHARS,
     Call,
-    ErrorCode,
     Granted,
     Hello,
     Request,
@@ -158,7 +157,7 @@ class NativeEncoder:
         """The answer to `call`."""
         return self._answer(n, {"op": "ok", "data": data})
 
-    def error(self, n: int | None, code: ErrorCode, message: str, retry: bool = False) -> bytes:
+    def error(self, n: int | None, code: str, message: str, retry: bool = False) -> bytes:
         """A request that can't be fulfilled; `message` is for people."""
         return self._answer(n, {"op": "error", "code": code, "retry": retry, "message": message})
 

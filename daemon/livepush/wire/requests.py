@@ -17,11 +17,17 @@ POSITION_CHARS = 200
 
 
 class ErrorCode(StrEnum):
-    """Why a request is not fulfilled; each has a heading in the reference."""
+    """Why a request is not fulfilled; each has a heading in the reference. A site's own calls may have other words."""
 
     BAD_CHANNEL = "bad_channel"
+    BAD_TYPE = "bad_type"
     BUSY = "busy"
+    FAILED = "failed"
     FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    TOO_MANY_CALLS = "too_many_calls"
     TOO_MANY_SUBSCRIPTIONS = "too_many_subscriptions"
     UNEXPECTED = "unexpected"
     UNKNOWN_OP = "unknown_op"

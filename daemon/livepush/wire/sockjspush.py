@@ -16,7 +16,7 @@ from livepush.broker.envelope import Event, Json
 from livepush.wire import native, sockjs
 from livepush.wire.closing import Close
 from livepush.wire.frame import text_frame
-from livepush.wire.requests import ErrorCode, Granted, Request, Welcome
+from livepush.wire.requests import Granted, Request, Welcome
 
 RELOAD = "reload"
 
@@ -64,7 +64,7 @@ class ClassicEncoder:
         """Nothing."""
         return b""
 
-    def error(self, n: int | None, code: ErrorCode, message: str, retry: bool = False) -> bytes:
+    def error(self, n: int | None, code: str, message: str, retry: bool = False) -> bytes:
         """Nothing."""
         return b""
 

@@ -1,13 +1,14 @@
-"""Who did it: the tab or the user that an event leaves out, because he has the classic response already.
+"""Who did it: the tab or the user that an event leaves out, because he has the answer to his request already.
 
 `livepush.js` sends its tab's random id with the header `X-Livepush-Tab` (fetch, XHR) or the field `livepush_tab`
 (forms). A request without either comes from a page without the script, or from a script: then all tabs of its user are
-left out.
+left out. A call over the page's own connection names the tab too: `Channel.caller`.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import BadRequest, SuspiciousOperation, SynchronousOnlyOperation
@@ -23,12 +24,27 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _ASYNC = "its user is not loaded yet, which an async view can't do here: `user = await request.auser()`, then skip=user"
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls `Channel.receive`: what `skip=` takes in the place of a request.
+
+    Attributes:
+        user: an instance of the user model, or `AnonymousUser`.
+        tab: the id of the tab; None where its connection has named none. Then `skip` leaves out all of the user's.
+        channel: the name of the channel that was called.
+    """
+
+    user: Any
+    tab: str | None
+    channel: str
+
+
 def skip_of(actor: Any) -> Skip | None:
     """What `publish(skip=...)` means.
 
     Args:
-        actor: a request (Django's, or one that wraps it), a user or None. An anonymous visitor is nobody who could be
-            told apart, so without a tab nobody is left out.
+        actor: a request (Django's, or one that wraps it), a `Caller`, a user or None. An anonymous visitor is nobody
+            who could be told apart, so without a tab nobody is left out.
 
     Raises:
         TypeError: it is none of these.
@@ -36,6 +52,9 @@ def skip_of(actor: Any) -> Skip | None:
     """
     if actor is None:
         return None
+    if isinstance(actor, Caller):
+        user = user_name("skip", actor.user)
+        return None if user is None and actor.tab is None else Skip(user, actor.tab)
     try:
         is_request = hasattr(actor, "META")
     except SynchronousOnlyOperation:

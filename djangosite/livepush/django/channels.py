@@ -13,12 +13,13 @@ until then a pattern that can't be read matches nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from livepush.broker.errors import BadName
 from livepush.broker.names import ChannelPattern, personal_channel
+from livepush.django.actor import Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,14 @@ class Channel:
             of `allows`.
         auto: every page listens from the start, without asking. Not for patterns.
         audiences: who may listen; a user does as the first one that holds him, and not at all when none does.
+        caller: who calls, inside `receive` only: each call has an instance of its own.
     """
 
     name: ClassVar[str]
     auto: ClassVar[bool] = False
     audiences: ClassVar[Sequence[Audience]] = ()
+
+    caller: Caller
 
     def __init_subclass__(cls, *, registry: Registry | None = None, **kwargs: Any) -> None:
         """Registers the class.
@@ -71,6 +75,28 @@ class Channel:
             args: the words that stand for the placeholders of `name`.
         """
         return True
+
+    def receive(self, user: Any, type: str, data: Any, **args: str) -> Mapping[str, Any] | None:  # noqa: A002
+        """A request of a page, `livepush.call(channel, type, data)`; a channel without this method takes none.
+
+        It runs in the daemon, in threads that may write, for users who may listen to the channel at that moment. No
+        transaction is open: `transaction.atomic()` makes one. `publish(..., skip=self.caller)` leaves out the tab that
+        called, which has the answer.
+
+        Args:
+            user: read anew for this call; an instance of the user model, or `AnonymousUser`.
+            type: what is asked for: a name as the types of events are. Any may come: refuse those you don't know.
+            data: a dict, whatever a browser can write: check it.
+            args: the words that stand for the placeholders of `name`.
+
+        Returns:
+            The answer, a dict as `publish` takes one; None: an empty one.
+
+        Raises:
+            CallRefused: no; the page is shown its message. Of what else is raised a page learns nothing but `failed`
+                (`PermissionDenied`: `forbidden`, `Http404`: `not_found`).
+        """
+        raise NotImplementedError
 
 
 class Registry:
@@ -146,3 +172,8 @@ def audiences_of(declaration: type[Channel]) -> tuple[Audience, ...]:
 def is_guarded(declaration: type[Channel]) -> bool:
     """Whether it has an object-level rule of its own."""
     return declaration.allows is not Channel.allows
+
+
+def takes_calls(declaration: type[Channel]) -> bool:
+    """Whether pages may send it requests."""
+    return declaration.receive is not Channel.receive

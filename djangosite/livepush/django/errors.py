@@ -6,9 +6,12 @@ What the grammar, the data or the broker refuse is in `livepush.broker.errors` (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from livepush.broker.errors import PublishError
+
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 
 
 class UndeclaredChannel(ValueError):
@@ -41,6 +44,26 @@ class UnknownAudience(ValueError):
             "Name one of these, or declare it"
         )
         self.audience, self.channel = audience, channel
+
+
+class CallRefused(Exception):
+    """What `Channel.receive` raises to say no: the page that called is shown the message and the code.
+
+    Whatever else it raises is a fault of the site's: it is logged, and the page learns only that the call failed.
+
+    Attributes:
+        message: for a person, in his language.
+        code: for the page's script: a word of a-z 0-9 _ that begins with a letter, at most 40 characters.
+
+    Raises:
+        ValueError: the code is none.
+    """
+
+    def __init__(self, message: object, code: str = "refused") -> None:
+        if not isinstance(code, str) or not _CODE.fullmatch(code):
+            raise ValueError(f'code {code!r}: must be a word of a-z 0-9 _, such as "locked"; texts go into the message')
+        super().__init__(str(message))
+        self.message, self.code = str(message), code
 
 
 class TransactionOpen(RuntimeError):

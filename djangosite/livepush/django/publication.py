@@ -160,7 +160,8 @@ class Publishing:
             views: by audience, what it sees beside `data`: a dict, a callable that returns one (called once, now), or
                 None for an audience that is told nothing. An audience that is not named sees `data`.
             only: whom to tell: audience names and users, one or several. Others are told nothing.
-            skip: whom not to tell, because he knows: a request (its tab, else its user) or a user.
+            skip: whom not to tell, because he knows: a request (its tab, else its user), `self.caller` in
+                `Channel.receive`, or a user.
             key: what the event is about, within the channel: a later event with the same key may stand for it.
             version: of the thing that `key` names: whoever has seen a later one drops it. Events of different
                 processes may arrive in either order.
