@@ -20,6 +20,9 @@ from livepush.daemon.lifecycle import Availability, Daemon, Listener
 from livepush.daemon.options import CommandLine, loopback, without_password
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.settings import Limits, Settings
+from livepush.daemon.sockjs import SockJSEndpoint
+from livepush.daemon.sockjsapp import SockJSSettings
+from livepush.daemon.sockjspush import classic, native
 from livepush.daemon.sse import SSEEndpoint
 from livepush.daemon.web import Web, resources
 from livepush.daemon.websocket import WebSocketEndpoint
@@ -116,7 +119,14 @@ def transports(front: Front, sockjs_prefixes: Sequence[str] = (), sockjs_legacy:
         sockjs_prefixes: paths at which SockJS is spoken in the classic manner, such as `/orders`.
         sockjs_legacy: also serve the SockJS transports of browsers without CORS: JSONP, htmlfile, iframe.
     """
-    return {"/livepush/ws": WebSocketEndpoint(front), "/livepush/sse": SSEEndpoint(front)}
+    sockjs = SockJSSettings(legacy=sockjs_legacy)
+    prefixes = {prefix: SockJSEndpoint(front, classic(front, prefix), sockjs) for prefix in sockjs_prefixes}
+    return {
+        "/livepush/ws": WebSocketEndpoint(front),
+        "/livepush/sse": SSEEndpoint(front),
+        "/livepush/sockjs": SockJSEndpoint(front, native(front), sockjs),
+        **prefixes,
+    }
 
 
 def _load(command_line: CommandLine, reactor: Any) -> Site:

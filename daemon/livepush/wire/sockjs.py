@@ -3,7 +3,7 @@
 Under a prefix, `<server>` and `<session>` being parts without dots that the client makes up (the first means nothing):
 
     GET  /  (or nothing)                          a greeting
-    GET  /info                                    {"websocket", "origins", "cookie_needed", "entropy"}: what is served here
+    GET  /info                                    {"websocket", "origins", "cookie_needed", "entropy"}
     GET  /iframe*.html                            the page of the iframe transports (`sockjshttp`)
     GET  /websocket                               raw WebSocket: messages as they are, none of what follows
     GET  /<server>/<session>/websocket            the frames below, one in a text message
