@@ -161,9 +161,10 @@ class Browser:
         greets: bool = True,
         limits: Limits | None = None,
         waits: bool = False,
+        below: str | None = None,
     ) -> None:
         self.link, self.identity = FakeLink(), FakeIdentity(snapshot, waits)
-        self.connection = Connection(hub, self.identity, ENCODER, CODEC, limits or Limits(), self.link, greets)
+        self.connection = Connection(hub, self.identity, ENCODER, CODEC, limits or Limits(), self.link, greets, below)
         self.link.gone = self.connection.closed
         self.connection.opened("sessionid=x")
 

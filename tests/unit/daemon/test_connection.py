@@ -9,12 +9,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.envelope import Event
-from livepush.daemon.connection import State
+from livepush.daemon.connection import Connection, State
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
 from livepush.daemon.hub import Hub
 from livepush.daemon.settings import Limits
 from livepush.wire.closing import Close
+from livepush.wire.requests import Call, ErrorCode, Hello, Subscribe
 from tests.unit.daemon.doubles import Browser, make_client, make_hub, make_moderator, make_snapshot
 
 
@@ -239,6 +240,83 @@ class ViolationTests(ConnectionCase):
         self.assertEqual((error["n"], error["code"], error["retry"]), (3, "unknown_op", False))
 
 
+class CallTests(ConnectionCase):
+    """Requests to the Django side."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.hub.calls = self.calls = FakeCalls()
+
+    def test_answers(self) -> None:
+        """Each call is answered by its number, when its answer is there; nothing else waits for it."""
+        browser = self.open().greets()
+        for n in (1, 2):
+            self.assertEqual(browser.says(op="call", n=n, channel="orders", type="lock", data={"order": n}), [])
+        self.assertEqual(browser.says(op="subscribe", n=3, channel="news")[0]["n"], 3)
+        browser.connection.answer(2, {"free": False})
+        browser.connection.refuse(1, ErrorCode.BUSY, "later", retry=True)
+        first, second = browser.link.messages()
+        self.assertEqual(first, {"op": "ok", "n": 2, "data": {"free": False}})
+        self.assertEqual((second["op"], second["n"], second["code"], second["retry"]), ("error", 1, "busy", True))
+        self.assertEqual(self.calls.begun, [Call(n, "orders", "lock", {"order": n}) for n in (1, 2)])
+
+    def test_the_end(self) -> None:
+        """The calls of a connection that ends are forgotten, and what still comes is thrown away."""
+        browser = self.open().greets()
+        browser.says(op="call", n=1, channel="orders", type="lock", data={})
+        browser.connection.abort()
+        browser.connection.answer(1, {})
+        browser.connection.refuse(1, ErrorCode.BUSY, "later")
+        self.assertEqual((self.calls.forgotten, browser.link.messages()), ([browser.connection], []))
+
+    def test_before_hello(self) -> None:
+        """Who has not said hello can't call; nor can anybody where nothing takes calls."""
+        browser = self.open()
+        (error,) = browser.says(op="call", n=1, channel="orders", type="lock", data={})
+        self.assertEqual(error["code"], "unexpected")
+        self.hub.calls = None
+        (error,) = browser.greets().says(op="call", n=2, channel="orders", type="lock", data={})
+        self.assertEqual((error["code"], self.calls.begun), ("unknown_op", []))
+
+
+class FakeCalls:
+    """Remembers."""
+
+    def __init__(self) -> None:
+        self.begun: list[Call] = []
+        self.forgotten: list[Connection] = []
+
+    def begin(self, connection: Connection, call: Call) -> None:
+        self.begun.append(call)
+
+    def forget(self, connection: Connection) -> None:
+        self.forgotten.append(connection)
+
+
+class RequestTests(ConnectionCase):
+    """Transports that read requests themselves."""
+
+    def test_in_order(self) -> None:
+        """Requests wait until it is known whose they are, and keep their order with what is read here."""
+        browser = self.open(waits=True)
+        browser.connection.request(Hello(None, "t", {"orders": None}))
+        browser.connection.received(b'{"op": "unsubscribe", "n": 1, "channel": "orders"}')
+        browser.connection.request(Subscribe(2, "news", None))
+        self.assertEqual(browser.link.messages(), [])
+        browser.answered()
+        self.assertEqual([message.get("n") for message in browser.link.messages()], [None, 1, 2])
+
+    def test_one_position(self) -> None:
+        """A client that keeps only one goes on from it on all channels."""
+        at = self.open().says(op="hello", n=0)[0]["at"]
+        publish(self.hub)
+        for named in (None, {"orders": None, "news": None}):
+            browser = self.open()
+            browser.connection.request(Hello(0, None, named, since=at))
+            event, welcome = browser.link.messages()
+            self.assertEqual((event["op"], welcome["channels"]["orders"]["replayed"]), ("event", 1))
+
+
 class ListenerTests(ConnectionCase):
     """A client that spoke no subprotocol."""
 
@@ -248,6 +326,14 @@ class ListenerTests(ConnectionCase):
         publish(self.hub)
         browser.connection.beat()
         self.assertEqual(browser.link.ops(), ["event"])
+
+    def test_narrowed(self) -> None:
+        """It may be one of a channel and those below it only."""
+        for below, expected in (("orders", ["event"]), ("order", []), ("user", ["event"]), ("user.7", ["event"])):
+            browser = Browser(self.hub, make_client(), greets=False, below=below)
+            publish(self.hub, channel="orders" if below == "orders" else "user.7")
+            self.assertEqual(browser.link.ops(), expected, below)
+        self.assertEqual(Browser(self.hub, make_client(), greets=False, below="order").link.code, 4403)
 
     def test_nothing_permitted(self) -> None:
         """A visitor without any channel is told so."""

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from livepush.broker.envelope import Event, Only, Skip
+from livepush.broker.envelope import Control, Event, Only, Skip
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.ring import RingSettings
 from livepush.wire.closing import Close
-from tests.unit.daemon.doubles import Browser, make_client, make_hub, make_moderator, make_snapshot
+from livepush.wire.native import NativeEncoder
+from tests.unit.daemon.doubles import Browser, FakeLink, make_client, make_hub, make_moderator, make_snapshot
 
 ACTIONS = st.tuples(
     st.sampled_from(["orders", "orders", "news", "flush", "lost", "subscribe", "unsubscribe"]),
@@ -89,6 +90,93 @@ class AudienceTests(HubCase):
         )
         self.publish(channel="user.7")
         self.assertEqual([browser.link.ops() for browser in (mine, mine_too, other)], [["event"], ["event"], []])
+
+
+class WireFormatTests(HubCase):
+    """Clients of several wire formats side by side."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.plain = NativeEncoder(lambda text: text + b"\n")
+
+    def reader(self) -> Browser:
+        """A browser of the other format, which gets lines."""
+        browser = self.browser(make_client())
+        self.hub.regroup(browser.connection, self.plain, _lines)
+        return browser
+
+    def test_each_its_own(self) -> None:
+        """Each format is encoded once, and read by its own clients."""
+        browsers = [self.browser(make_client()) for _ in range(3)]
+        readers = [self.reader() for _ in range(3)]
+        self.publish()
+        self.assertEqual([browser.link.ops() for browser in browsers], [["event"]] * 3)
+        written = [each for reader in readers for each in reader.link.written]
+        self.assertEqual([json.loads(each)["op"] for each in written], ["event"] * 3)
+        self.assertEqual(len({id(each) for each in written}), 1)
+
+    def test_moving(self) -> None:
+        """What came before the move and was not written is put into the new format; nothing is lost, nothing twice."""
+        for pause in (False, True):
+            browser, other = self.browser(make_client()), self.browser(make_client())
+            if pause:
+                browser.connection.pauseProducing()
+                self.publish(number=1)
+            self.hub.event(Event("orders", "done", {}), "p-2", 9, 50)
+            self.hub.regroup(browser.connection, self.plain, _lines)
+            self.hub.event(Event("orders", "done", {}), "p-3", 9, 50)
+            self.hub.flush()
+            browser.connection.resumeProducing()
+            self.publish(number=4)
+            lines = b"".join(browser.link.written).splitlines()
+            expected = ["p-1"] * pause + ["p-2", "p-3", "p-4"]
+            self.assertEqual([json.loads(line)["id"] for line in lines], expected)
+            self.assertEqual([message["id"] for message in other.link.messages()], expected)
+
+    def test_moving_while_suspended(self) -> None:
+        """Who waits to be identified anew goes on in the new format, and hears nothing before."""
+        browser = self.browser(make_client())
+        browser.identity.waits = True
+        self.hub.control(Control("identity", "7"))
+        self.hub.regroup(browser.connection, self.plain, _lines)
+        self.publish()
+        self.assertEqual(browser.link.written, [])
+        browser.answered()
+        self.publish(number=2)
+        lines = b"".join(browser.link.written).splitlines()
+        self.assertEqual([json.loads(line)["id"] for line in lines], ["p-1", "p-2"])
+
+    def test_no_word_for_it(self) -> None:
+        """What a format has no word for is not written."""
+        silent = Silent()
+        browser = self.browser(make_client())
+        self.hub.regroup(browser.connection, silent, bytes)
+        self.hub.resync(None, "hole")
+        self.hub.flush()
+        browser.connection.beat()
+        browser.identity.snapshot = make_snapshot(7)
+        self.hub.control(Control("identity", "7"))
+        self.assertEqual(browser.link.written, [])
+
+
+class Silent(NativeEncoder):
+    """Has a word for events only."""
+
+    def resync(self, channel: str, why: str, at: str) -> bytes:
+        return b""
+
+    def gone(self, channel: str, why: str) -> bytes:
+        return b""
+
+    def heartbeat(self, at: str) -> bytes:
+        return b""
+
+
+def _lines(frames: bytes) -> bytes:
+    """Joined frames as lines."""
+    link = FakeLink()
+    link.write(frames)
+    return b"".join(json.dumps(message).encode() + b"\n" for message in link.messages())
 
 
 class ExclusionTests(HubCase):

@@ -42,6 +42,14 @@ class WebTests(SynchronousTestCase):
         self.web.startFactory()
         self.addCleanup(self.web.stopFactory)
 
+    def connect(self) -> tuple[Any, Any]:
+        """A connection of another machine."""
+        address = IPv4Address("TCP", "10.0.0.1", 4000)
+        protocol, transport = Site.buildProtocol(self.web, address), StringTransport(peerAddress=address)
+        assert protocol is not None
+        protocol.makeConnection(transport)
+        return protocol, transport
+
     def ask(self, path: bytes, host: str = "127.0.0.1", method: bytes = b"GET", more: bytes = b"") -> bytes:
         """The raw answer to a request."""
         protocol = Site.buildProtocol(self.web, IPv4Address("TCP", host, 4000))
@@ -109,6 +117,23 @@ class WebTests(SynchronousTestCase):
         """A head over 16 KiB is refused."""
         answer = self.ask(b"/", more=b"".join(b"X-%d: %s\r\n" % (number, b"x" * 1000) for number in range(20)))
         self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer[:40])
+
+    def test_too_much_body(self) -> None:
+        """A body over the bound is refused before it is read, whether its length is told or not."""
+        bound = self.web.body_bytes
+        for more, body, status in (
+            (b"Content-Length: %d\r\n" % (bound + 1), b"", 413),
+            (b"Content-Length: %d\r\n" % bound, b"x" * bound, 200),
+            (b"Transfer-Encoding: chunked\r\n", b"%x\r\n" % (bound + 1) + b"x" * (bound + 1), 413),
+            (b"Transfer-Encoding: chunked\r\n", b"%x\r\n" % bound + b"x" * bound + b"\r\n0\r\n\r\n", 200),
+            (b"Transfer-Encoding: chunked\r\n", b"1000\r\n" + b"x" * 4_096 + b"\r\n", 0),
+        ):
+            protocol, transport = self.connect()
+            protocol.dataReceived(b"POST /livepush/ws HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n" + body)
+            answer = transport.value()
+            self.assertEqual(int(answer.split()[1]) if answer else 0, status, more)
+            self.assertEqual(answer.count(b"HTTP/1.1"), 1 if status else 0)
+            self.assertEqual(transport.disconnecting, status == 413, more)
 
     def test_an_idle_connection_is_closed(self) -> None:
         """Who opens a connection and says nothing does not keep it."""

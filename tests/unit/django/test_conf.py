@@ -37,6 +37,27 @@ WRONG: dict[str, list[Any]] = {
     "log_segment_bytes": [5],
     "flush_seconds": [-1, "5", True],
     "status_token": ["", "short", "with a space in it, long", "é" * 20, 5],
+    "sockjs_prefixes": [
+        "/orders",
+        None,
+        5,
+        [5],
+        [""],
+        ["/"],
+        ["orders"],
+        ["/orders/"],
+        ["/a//b"],
+        ["/a/../b"],
+        ["/ä"],
+        ["/livepush/x"],
+        ["/socket.io"],
+        ["/healthz"],
+        ["/orders", "/orders/5"],
+        ["/a/b/c", "/x", "/a"],
+        ["/a", "/a-b", "/a/b"],
+        ["/a", "/a"],
+    ],
+    "sockjs_legacy": [None, 1, "yes"],
 }
 
 
@@ -53,6 +74,7 @@ class ConfTests(SynchronousTestCase):
     def test_one_form(self) -> None:
         """A value is brought into the one form that the rest works with."""
         self.assertEqual(Conf(retry=[1, 2]).retry, (1, 2))  # type: ignore[arg-type]
+        self.assertEqual(Conf(sockjs_prefixes=["/orders", "/a/b"]).sockjs_prefixes, ("/a/b", "/orders"))  # type: ignore[arg-type]
         self.assertEqual(Conf(allowed_origins=["https://a.b"]).allowed_origins, ("https://a.b",))  # type: ignore[arg-type]
         for given, expected in (
             ("wss://push.a.b", "wss://push.a.b/livepush/ws"),
