@@ -17,7 +17,6 @@ import importlib
 import inspect
 import os
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,21 +33,17 @@ from django.core.exceptions import (
 from django.db import DEFAULT_DB_ALIAS, Error, close_old_connections
 from django.http import Http404
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from livepush.daemon.entitlement import AudienceRule, ChannelRule, Directory, Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
 from livepush.daemon.origin import OriginSettings
+from livepush.daemon.pool import Pool
 from livepush.django import channels, conf
 from livepush.django.sessions import Login, Sessions, is_signed_by, reading_from
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that JavaScript holds exactly; a larger primary key goes to browsers as a text."""
-
-LEAVE_SECONDS = 2.0
-"""How long the end waits for a thread that the database holds up; it dies with the process."""
 
 QUIET_SECONDS = 10.0
 """At most one failure of the database is logged in this time: all clients come back when it is away."""
@@ -300,64 +295,41 @@ class Reader:
             self._known.clear()
         return self._known.setdefault(held, held)
 
-    def _fresh(self, snapshot: Snapshot) -> Any:
-        """The snapshot's user as he is now; None: he has gone, or may no longer log in."""
+    def user_of(self, snapshot: Snapshot) -> Any:
+        """The snapshot's user as he is now, from where the site's routers say; None: he has gone, or may not log in."""
         from django.contrib.auth import get_backends, get_user_model
         from django.contrib.auth.models import AnonymousUser
 
         if snapshot.user is None:
             return AnonymousUser() if self._settings.anonymous else None
+        pk = get_user_model()._meta.pk.to_python(snapshot.user)
+        users = (backend.get_user(pk) for backend in get_backends() if hasattr(backend, "get_user"))
+        return next((user for user in users if user is not None), None)
+
+    def _fresh(self, snapshot: Snapshot) -> Any:
+        """The same from the database of users, where that is another."""
         with reading_from(self._settings.database):
-            pk = get_user_model()._meta.pk.to_python(snapshot.user)
-            users = (backend.get_user(pk) for backend in get_backends() if hasattr(backend, "get_user"))
-            return next((user for user in users if user is not None), None)
+            return self.user_of(snapshot)
 
 
 class Identifier:
-    """Asks Django in threads of its own, from the reactor's thread.
-
-    At the bound (`queue` jobs waiting, all threads at work) a job is refused with `Busy` and nothing is started. What
-    is waiting when the end comes is refused likewise.
-    """
+    """Asks Django in threads of its own, from the reactor's thread; the bounds are the `Pool`'s."""
 
     def __init__(
         self, settings: IdentitySettings, reactor: Any, registry: channels.Registry = channels.declared
     ) -> None:
         self._settings, self._reactor = settings, reactor
         self._reader = Reader(settings, registry)
-        self._pool = ThreadPool(0, settings.threads, "livepush-django")
-        # A thread that the database holds up must not keep the process from ending.
-        self._pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
-        self._jobs = 0
-        self._open = False
+        self._pool = Pool("livepush-django", settings.threads, settings.queue, reactor)
         self._quiet_until = 0.0
 
     def start(self) -> None:
         """Starts the pool."""
         self._pool.start()
-        self._open = True
 
     def stop(self) -> Deferred[None]:
         """Ends the pool; fires when its threads have ended, or after 2 s, which leaves a stuck one behind."""
-        self._open = False
-        stopped: Deferred[None] = Deferred()
-
-        def ended() -> None:
-            if not stopped.called:
-                timer.cancel()
-                stopped.callback(None)
-
-        def left() -> None:
-            _log.warn("The database has not answered in time; its thread is left behind.")
-            stopped.callback(None)
-
-        def join() -> None:
-            self._pool.stop()
-            self._reactor.callFromThread(ended)
-
-        timer = self._reactor.callLater(LEAVE_SECONDS, left)
-        threading.Thread(target=join, name="livepush-django-end", daemon=True).start()
-        return stopped
+        return self._pool.stop()
 
     async def identify(self, cookies: str) -> Snapshot | None:
         """The user of a Cookie header.
@@ -395,11 +367,8 @@ class Identifier:
         return await self._run(partial(self._reader.allows, snapshot, rule, channel))
 
     async def _run(self, job: Callable[[], T]) -> T:
-        if not self._open or self._jobs >= self._settings.threads + self._settings.queue:
-            raise Busy
-        self._jobs += 1
         try:
-            answer: T = await deferToThreadPool(self._reactor, self._pool, self._with_connections, job)
+            return await self._pool.run(partial(with_connections, job))
         except Busy:
             raise
         except Exception as error:
@@ -408,19 +377,15 @@ class Identifier:
                 self._quiet_until = self._reactor.seconds() + QUIET_SECONDS
                 _log.failure("Who a user is could not be found out.")
             raise IdentityUnavailable(type(error).__name__) from None
-        finally:
-            self._jobs -= 1
-        return answer
 
-    def _with_connections(self, job: Callable[[], T]) -> T:
-        """In the thread: what Django does around a request, so that a dead connection heals."""
-        if not self._open:
-            raise Busy
+
+def with_connections(job: Callable[[], T]) -> T:
+    """In a thread: what Django does around a request, so that a dead connection heals."""
+    close_old_connections()
+    try:
+        return job()
+    finally:
         close_old_connections()
-        try:
-            return job()
-        finally:
-            close_old_connections()
 
 
 def _is_signed(user: Any, auth_hash: str | None) -> bool:

@@ -15,11 +15,8 @@ from twisted.internet.task import Clock
 
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
-from livepush.daemon.identity import (
-    LEAVE_SECONDS,
-    Identifier,
-    directory_of,
-)
+from livepush.daemon.identity import Identifier, directory_of
+from livepush.daemon.pool import LEAVE_SECONDS
 from tests.cases import CommittedCase
 from tests.unit.daemon import site_doubles
 from tests.unit.daemon.site_doubles import (
