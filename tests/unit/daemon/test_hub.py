@@ -151,7 +151,7 @@ class WireFormatTests(HubCase):
         silent = Silent()
         browser = self.browser(make_client())
         self.hub.regroup(browser.connection, silent, bytes)
-        self.hub.resync(None, "hole")
+        self.hub.resync("orders", "hole")
         self.hub.flush()
         browser.connection.beat()
         browser.identity.snapshot = make_snapshot(7)
