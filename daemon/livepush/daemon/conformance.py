@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -88,7 +88,7 @@ class EchoLink(WebSocketLink):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """Sends the message back."""
-        self.sendMessage(payload, isBinary)
+        self.sendMessage(payload, isBinary)  # type: ignore[no-untyped-call]
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
@@ -252,7 +252,7 @@ def main(arguments: Sequence[str]) -> None:
     host = listen(reactor, parser.parse_args(arguments).port).getHost()
     sys.stdout.write(f"http://{host.host}:{host.port}\n")
     sys.stdout.flush()
-    reactor.run()  # type: ignore[attr-defined] # the module is the reactor
+    cast(Any, reactor).run()
 
 
 if __name__ == "__main__":

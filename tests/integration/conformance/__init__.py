@@ -1,0 +1,1 @@
+"""Public test suites of the protocols, against the conformance server."""
