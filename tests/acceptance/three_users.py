@@ -2,33 +2,19 @@
 
     python -m tests.acceptance.three_users URL DIR
 
-Playwright's synchronous interface blocks, so this is a process of its own. It writes a screenshot of each step into
-DIR, prints the steps, and ends with an `AssertionError` or a Playwright error at the first thing that is not as it
-should be. The demo must be fresh, and free no locks by itself.
+It writes a screenshot of each step into DIR, prints the steps, and ends with an `AssertionError` or a Playwright error
+at the first thing that is not as it should be. The demo must be fresh, and free no locks by itself.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-PATIENCE_MS = 30_000
-LIVE = '#connection[data-status="live"]'
-LOCKED, MINE, DONE, HIDDEN = "order-row_is_locked", "order-row_is_mine", "order-row_is_done", "hidden"
+from tests.acceptance.browser import DONE, HIDDEN, LOCKED, MINE, TELEPHONE, Person, Visit, chromium
+
 SCRIPTED = """
 "use strict";
 window.heard = {};
@@ -40,96 +26,9 @@ window.livepush = {
 """
 """What one page gets for livepush.js: nothing comes to it but what it is told."""
 
-TELEPHONE = {"width": 390, "height": 760}
-DESKTOP = {"width": 1100, "height": 820}
 
-
-class Person:
-    """A user with a browser of his own."""
-
-    def __init__(self, context: BrowserContext, url: str, name: str, faults: list[str]) -> None:
-        self.context, self.name, self._url, self._faults = context, name, url, faults
-        self.page = self.tab()
-        self.page.goto(f"{url}/")
-        self.page.get_by_label("User name").fill(name)
-        self.page.get_by_label("Password").fill("livepush")
-        self.page.get_by_role("button", name="Log in").click()
-        self.page.wait_for_url(f"{url}/")
-
-    def tab(self) -> Page:
-        """Another tab; what its console says is a fault."""
-        page = self.context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: self._faults.append(f"{self.name}: {error}"))
-        page.on("console", self._hear)
-        return page
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self._faults.append(f"{self.name}: {message.text} at {message.location['url']}")
-
-    def watch(self, page: Page | None = None) -> None:
-        """Wait until the page is live, and mark it: `stayed` sees a reload."""
-        page = page or self.page
-        page.locator(LIVE).wait_for()
-        page.evaluate("document.body.dataset.stayed = 'yes'")
-
-    def stayed(self, page: Page | None = None) -> None:
-        """The page has not been loaded again since `watch`."""
-        assert (page or self.page).evaluate("document.body.dataset.stayed") == "yes", f"{self.name}'s page was reloaded"
-
-    def row(self, order: int, page: Page | None = None) -> Locator:
-        """An order's row."""
-        return (page or self.page).locator(f".id_order_row__{order}")
-
-    def classes(self, order: int) -> set[str]:
-        """Of the row, without the passing one of the flash."""
-        return set((self.row(order).get_attribute("class") or "").split()) - {"order-row_has_changed"}
-
-    def sees(self, order: int, *marks: str, buttons: tuple[str, ...] = (), page: Page | None = None) -> None:
-        """The row comes to bear these marks and no other, and these buttons."""
-        row = self.row(order, page)
-        for mark in (LOCKED, MINE, DONE, HIDDEN):
-            if mark in marks:
-                expect(row).to_contain_class(mark)
-            else:
-                expect(row).not_to_contain_class(mark)
-        expect(row.get_by_role("button")).to_have_text(list(buttons))
-        if HIDDEN in marks:
-            expect(row).to_be_hidden(timeout=PATIENCE_MS)
-        else:
-            expect(row).to_be_visible(timeout=PATIENCE_MS)
-
-    def press(self, order: int, button: str) -> None:
-        """Click a button of a row, and wait for the page that follows."""
-        with self.page.expect_navigation():
-            self.row(order).get_by_role("button").get_by_text(button).click()
-        self.watch()
-
-
-class Visit:
+class ThreeUsers(Visit):
     """The whole story."""
-
-    def __init__(self, browser: Browser, url: str, folder: Path) -> None:
-        self._browser, self._url, self._folder = browser, url, folder
-        self.faults: list[str] = []
-        self._steps = 0
-
-    def person(self, name: str, viewport: dict[str, int] = DESKTOP, script: bool = True) -> Person:
-        """Somebody who logs in."""
-        context = self._browser.new_context(viewport=viewport, java_script_enabled=script)  # type: ignore[arg-type]
-        return Person(context, self._url, name, self.faults)
-
-    @contextmanager
-    def step(self, what: str, *people: Person) -> Iterator[None]:
-        """One step, with a screenshot of these people's pages at its end, also at a bad one."""
-        self._steps += 1
-        print(f"{self._steps}. {what}", flush=True)
-        try:
-            yield
-        finally:
-            for person in people:
-                person.page.screenshot(path=self._folder / f"{self._steps:02}-{person.name}.png")
 
     def run(self) -> None:
         """All steps."""
@@ -268,13 +167,8 @@ class Visit:
 def main(url: str, folder: Path) -> None:
     """Run all of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        try:
-            Visit(browser, url, folder).run()
-        finally:
-            browser.close()
+    with chromium() as browser:
+        ThreeUsers(browser, url, folder).run()
     print("all steps done")
 
 

@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.servers.daemon import WAIT_SECONDS, clean_environment
+from tests.servers.daemon import clean_environment
+from tests.servers.program import WAIT_SECONDS
 
 _SETTINGS = """
 import json, os
