@@ -13,6 +13,7 @@ from twisted.web.resource import IResource
 from livepush.broker.errors import BadURL
 from livepush.broker.feed import Feed, FeedSettings
 from livepush.broker.url import BrokerURL
+from livepush.daemon import socketiolink
 from livepush.daemon.errors import BadOption
 from livepush.daemon.front import Front
 from livepush.daemon.hub import Hub
@@ -125,6 +126,7 @@ def transports(front: Front, sockjs_prefixes: Sequence[str] = (), sockjs_legacy:
         "/livepush/ws": WebSocketEndpoint(front),
         "/livepush/sse": SSEEndpoint(front),
         "/livepush/sockjs": SockJSEndpoint(front, native(front), sockjs),
+        "/socket.io": socketiolink.endpoint(front),
         **prefixes,
     }
 
