@@ -5,7 +5,7 @@ told when that begins and ends (`resume`, `pause`), so that events stay with the
 and tell their loss; one turn's write is one answer to a poll. Packets of the session's own (pings, answers of the
 protocol above) wait in the queue here, bounded by `Limits.outbound_bytes`, over which the session ends.
 
-A session whose last words wait in the queue when it ends stays until the next poll, or for `LINGER_SECONDS`. A POST that comes while the application wants nothing more waits, one at a time.
+A POST that comes while the application wants nothing more waits, one at a time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from livepush.daemon.settings import Limits
 from livepush.wire import engineio
 from livepush.wire.engineio import Left, Message, Phase, Ponged, Probed, Refused, Session, Upgraded
 from livepush.wire.errors import BadMessage
-
-LINGER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,6 @@ class EngineSession:
         "_blocked",
         "_clock",
         "_deaf",
-        "_ending",
         "_forget",
         "_limits",
         "_parked",
@@ -140,7 +137,7 @@ class EngineSession:
         self._socket: Socket | None = None  # that carries it
         self._upgrade: Socket | None = None  # that wants to
         self._upgrade_timer: IDelayedCall | None = None
-        self._blocked = self._deaf = self._ending = False
+        self._blocked = self._deaf = False
         self._timer: IDelayedCall | None = clock.callLater(settings.interval, self._ping)
 
     @property
@@ -162,7 +159,7 @@ class EngineSession:
     @property
     def is_closed(self) -> bool:
         """Whether it is over."""
-        return self.machine.phase is Phase.CLOSED or self._ending
+        return self.machine.phase is Phase.CLOSED
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
@@ -224,10 +221,6 @@ class EngineSession:
             return
         self._poll = request
         request.notifyFinish().addErrback(self._poll_lost, request)
-        if self._ending:
-            self._flush()
-            self._end()
-            return
         self.app.resume()
         self._flush()
 
@@ -243,8 +236,6 @@ class EngineSession:
         Raises:
             Refused: not here, or its packets are none.
         """
-        if self._ending:
-            raise Refused
         if self._deaf:
             if self._parked is not None:
                 self.close("a second POST beside the first")
@@ -290,7 +281,7 @@ class EngineSession:
             Refused: another one does.
         """
         self.machine.attach()
-        if self._upgrade is not None or self._ending:
+        if self._upgrade is not None:
             raise Refused
         self._upgrade = socket
         self._upgrade_timer = self._clock.callLater(self._settings.connect, self._give_up)
@@ -407,49 +398,32 @@ class EngineSession:
             self._upgrade_timer.cancel()
             self._upgrade_timer = None
 
-    def close(self, reason: str, last: str = engineio.CLOSE, code: int = 1000, words: bool = False) -> None:
-        """Ends it.
+    def close(self, reason: str, last: str = engineio.CLOSE, code: int = 1000) -> None:
+        """Ends it. What is in the queue leaves with it, if a poll waits or the WebSocket takes it.
 
         Args:
             reason: for the application, and for the close frame.
             last: the packet that a poll is answered with.
             code: of the close frame.
-            words: what is in the queue must reach the client, if need be with its next poll.
         """
         if self.is_closed:
             return
         self._stop_timer()
+        self._stop_upgrade_timer()
         if self._socket is not None:
             self._flush()
-            self._socket.finish(code, reason)
-        else:
-            self._queue.append(engineio.piece(last))
-        self._ending = True
-        self.app.closed(reason)
-        if self._socket is None and self._poll is None and words:
-            self._timer = self._clock.callLater(LINGER_SECONDS, self._linger)
-            return
-        if self._poll is not None:
-            self._answer(b"".join(self._queue)[:-1])
-        self._end()
-
-    def _linger(self) -> None:
-        self._timer = None
-        self._end()
-
-    def _end(self) -> None:
-        if self.machine.phase is Phase.CLOSED:
-            return
-        self._stop_timer()
         self.machine.close()
+        if self._socket is not None:
+            self._socket.finish(code, reason)
+        self._answer(b"".join([*self._queue, last.encode()]))
         self._queue.clear()
-        self._stop_upgrade_timer()
         if self._upgrade is not None:
             self._upgrade.finish(1000, "the session is over")
         parked, self._parked = self._parked, None
         if parked is not None:
             refuse(parked, 1)
         self._forget(self)
+        self.app.closed(reason)
 
 
 REFUSALS = {

@@ -16,6 +16,7 @@ from livepush.wire.requests import Request
 from livepush.wire.socketio import Kind, Packet
 
 NAMESPACE = "/"
+_DISCONNECT = "41"
 
 
 class SocketIOLink:
@@ -51,16 +52,17 @@ class SocketIOLink:
         self._session.write(data)
 
     def close(self, code: Close, reason: str) -> None:
-        """Tells the client whether to come back, and ends the session, after what was written."""
+        """Tells the client whether to come back, after what was written.
+
+        Who is not to come back is told so, and closes the transport himself: if it closed here, the stock client would
+        notice that first, and come back. Without a namespace the session soon ends in any case.
+        """
         if code.reconnects:
             self._session.close(reason, code=int(code))
-        elif self._greeted:
-            self._socketio.send(Packet(Kind.DISCONNECT, NAMESPACE))
-            self._session.close(reason, code=int(code), words=True)
-        else:
-            self._session.send(socketiopush.refusal(code, reason))
-            self._socketio.leave(NAMESPACE)
-            self.closed(reason)  # the transport stays, and is closed by the client
+            return
+        self._session.send(_DISCONNECT if self._greeted else socketiopush.refusal(code, reason))
+        self._socketio.leave(NAMESPACE)
+        self.closed(reason)
 
     def abort(self) -> None:
         """Drops the session."""
@@ -127,12 +129,13 @@ _CODEC = _NoCodec()
 
 def endpoint(front: Front, settings: EngineSettings | None = None) -> EngineEndpoint:
     """`/socket.io/`: one namespace, whose members are connections of the hub."""
-    times = settings or EngineSettings()
+    limits = front.limits
+    times = settings or EngineSettings(interval=limits.heartbeat_seconds, connect=limits.hello_seconds)
 
     def accept(socketio: SocketIO, namespace: str) -> Member | None:
         return SocketIOLink(front, socketio) if namespace == NAMESPACE else None
 
     def make(session: EngineSession) -> SocketIO:
-        return SocketIO(session, accept, front.limits, front.clock, times.connect)
+        return SocketIO(session, accept, limits, front.clock, times.connect)
 
     return EngineEndpoint(front, make, times)

@@ -18,8 +18,8 @@
     -                          login, acknowledged {"ok": true}: the classic page says so; CONNECT has done it already
     error                      acknowledged {"ok": false, "code", "retry", "message"}; livepush:error with the same,
                                    less `ok`, where no acknowledgement was asked for
-    close                      44xx: before CONNECT was answered CONNECT_ERROR, else DISCONNECT: the client stays away.
-                                   40xx: the transport closes, and the client comes back
+    close                      44xx: before CONNECT was answered CONNECT_ERROR, else DISCONNECT: the client stays
+                                   away, and closes the transport. 40xx: it closes here, and the client comes back
 
 The stock client keeps the last text argument of every event as its offset, once CONNECT gave it a `pid`, and says both
 when it comes back. The `pid` is of the channels that were granted: it is given back, and the client's `recovered` is
@@ -46,7 +46,6 @@ from livepush.wire.errors import BadMessage
 from livepush.wire.requests import (
     POSITION_CHARS,
     Call,
-    ErrorCode,
     Granted,
     Hello,
     Request,
@@ -62,7 +61,7 @@ CHANNELS = 100
 NOTHING = "nothing here is open to you"
 
 _TAB = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_PID = re.compile(r"[A-Za-z0-9_-]{1,40}\.[0-9a-f]{16}", re.ASCII)
+_PID = re.compile(r"[A-Za-z0-9_-]{1,64}\.[0-9a-f]{16}", re.ASCII)
 
 
 class SocketIOEncoder:
@@ -73,9 +72,8 @@ class SocketIOEncoder:
         new_id: makes names that nobody had before.
     """
 
-    def __init__(self, wrap: Callable[[str], bytes], new_id: Callable[[], str] | None = None) -> None:
-        self._wrap = wrap
-        self._new_id = new_id or _random_id
+    def __init__(self, wrap: Callable[[str], bytes], new_id: Callable[[], str] = secrets.token_urlsafe) -> None:
+        self._wrap, self._new_id = wrap, new_id
 
     def event(self, event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
         """An event as one audience is shown it."""
@@ -106,7 +104,7 @@ class SocketIOEncoder:
         """The answer to `call`."""
         return self._acknowledge(n, {"ok": True, "data": data})
 
-    def error(self, n: int | None, code: ErrorCode, message: str, retry: bool = False) -> bytes:
+    def error(self, n: int | None, code: str, message: str, retry: bool = False) -> bytes:
         """A request that can't be fulfilled."""
         said = {"code": code, "retry": retry, "message": message}
         return self._emit("livepush:error", said) if n is None else self._acknowledge(n, {"ok": False, **said})
@@ -226,7 +224,3 @@ def _granted(grant: Granted) -> Json:
 
 def _digest(channels: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(channels)).encode()).hexdigest()[:16]
-
-
-def _random_id() -> str:
-    return secrets.token_urlsafe(15)

@@ -1,0 +1,1 @@
+"""Socket.IO on real sockets: the stock client under Node, and raw requests."""
