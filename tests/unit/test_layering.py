@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parents[2]
 ROOTS = ("broker", "daemon", "djangosite")
 IDENTITY = "livepush.daemon.identity"
+DOORS = (IDENTITY, "livepush.daemon.receiver")
 COMMANDS = "livepush.django.management.commands"
 TWISTED_SIDE = tuple(
     f"livepush.broker.{name}"
@@ -125,7 +126,7 @@ def layering(module: Module) -> Iterator[str]:
         ours, foreign = ("livepush.django", "livepush.broker"), TWISTED
     elif module.within("livepush.daemon", "twisted.plugins"):
         ours, foreign = ("livepush.daemon", "livepush.wire", "livepush.broker"), ("django", "pika")
-        if module.within(IDENTITY):
+        if module.within(*DOORS):
             ours, foreign = (*ours, "livepush.django"), ("pika",)
     else:
         return
@@ -228,6 +229,7 @@ class RuleTests(SynchronousTestCase):
             "livepush.django.conf": "import twisted",
             "livepush.daemon.hub": "from ..django import conf",
             "livepush.daemon.service": "from django.conf import settings",
+            "livepush.daemon.calls": "from livepush.django import receiving",
             "twisted.plugins.livepush_plugin": "import django",
         }
         for name, source in bad.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Busy(Exception):
-    """More identifications are waiting than the pool's queue holds; nothing was started. The client tries again."""
+    """More jobs are waiting for a thread than the pool's queue holds; nothing was started. The client tries again."""
 
 
 class IdentityUnavailable(Exception):
@@ -54,6 +54,20 @@ def _shown(value: object) -> str:
 
 class LoggedOut(Exception):
     """Whoever is connected is nobody who may be, or is not any more."""
+
+
+class Refusal(Exception):
+    """A call that has no answer.
+
+    Attributes:
+        code: an `ErrorCode`, or the site's own word.
+        message: for people.
+        retry: whether the same may succeed a little later.
+    """
+
+    def __init__(self, code: str, message: str, retry: bool = False) -> None:
+        super().__init__(code)
+        self.code, self.message, self.retry = code, message, retry
 
 
 class NotReady(Exception):

@@ -318,7 +318,7 @@ class Identifier:
     def __init__(
         self, settings: IdentitySettings, reactor: Any, registry: channels.Registry = channels.declared
     ) -> None:
-        self._settings, self._reactor = settings, reactor
+        self.settings, self._reactor = settings, reactor
         self._reader = Reader(settings, registry)
         self._pool = Pool("livepush-django", settings.threads, settings.queue, reactor)
         self._quiet_until = 0.0
@@ -345,7 +345,7 @@ class Identifier:
 
     def binding(self, cookies: str) -> str:
         """The hash of the session cookie, so that what one session opened no other can use; "": there is no cookie."""
-        key = self._settings.sessions.key_of(cookies)
+        key = self.settings.sessions.key_of(cookies)
         return hashlib.sha256(key.encode()).hexdigest() if key else ""
 
     async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:

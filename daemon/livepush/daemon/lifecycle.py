@@ -1,9 +1,10 @@
 """The life of a daemon process: its parts started and ended in order.
 
-    start   sockets are opened (a taken port ends the start), the identification threads and the feed begin; the
-            process says that it is not ready until the feed has its queue. A broker that is not there is not fatal.
-    end     not ready; no new connections; every client is told to come back (4000); then feed and threads stop, and the
-            embedded broker last. All within `Settings.stop_seconds`, whatever hangs.
+    start   sockets are opened (a taken port ends the start), the threads for Django and the feed begin; the process
+            says that it is not ready until the feed has its queue. A broker that is not there is not fatal.
+    end     not ready; no new connections; every client is told to come back (4000); then feed and threads stop, what
+            calls have published is confirmed, and the embedded broker ends last. All within `Settings.stop_seconds`,
+            whatever hangs.
 
 Every part comes in through the constructor; `service` makes the real ones.
 """
@@ -70,7 +71,7 @@ class Connections(Protocol):
 
 
 class Threads(Protocol):
-    """Who finds out who a user is; see `livepush.daemon.identity.Identifier`."""
+    """What works for Django: finds out who a user is, answers calls; see `livepush.daemon.pool.Pool`."""
 
     def start(self) -> None:
         """Starts the threads."""
@@ -150,6 +151,7 @@ class Daemon(Service):
         feed: Feed,
         hub: Connections,
         threads: Threads,
+        calls: Threads | None = None,
         embedded: Embedded | None = None,
         warnings: Sequence[str] = (),
         allow: Callable[[int], int | None] = allow_files,
@@ -157,7 +159,8 @@ class Daemon(Service):
         """Takes its parts; `warnings` are said at the start, when the log is there, and `allow` gets open files."""
         self._availability = availability
         self._reactor, self._settings, self._listeners = reactor, settings, tuple(listeners)
-        self._feed, self._hub, self._threads, self._embedded = feed, hub, threads, embedded
+        self._feed, self._hub, self._embedded = feed, hub, embedded
+        self._threads = [each for each in (threads, calls) if each is not None]
         self._warnings, self._allow = tuple(warnings), allow
         self._ports: list[IListeningPort] = []
         self._opened = False
@@ -196,7 +199,8 @@ class Daemon(Service):
                 connections=self._settings.limits.connections,
                 spare=SPARE_FILES,
             )
-        self._threads.start()
+        for threads in self._threads:
+            threads.start()
         self._feed.startService()
         self._availability.phase = Phase.SERVING
         self._reactor.callWhenRunning(freeze)
@@ -243,8 +247,8 @@ class Daemon(Service):
         told = maybeDeferred(self._hub.close_all, Close.GOING_AWAY, "this server is going away")
         share = self._settings.stop_seconds * CONNECTIONS_SHARE
         await self._bounded("the connections", [*closing, told], self._reactor.seconds() + share)
-        drained = [maybeDeferred(self._feed.stopService), maybeDeferred(self._threads.stop)]
-        await self._bounded("the feed and the identification threads", drained, until)
+        drained = [maybeDeferred(self._feed.stopService), *(maybeDeferred(each.stop) for each in self._threads)]
+        await self._bounded("the feed and the threads for Django", drained, until)
         if self._embedded is not None:
             await self._bounded("the embedded broker", [maybeDeferred(self._embedded.close)], until)
 

@@ -14,11 +14,13 @@ from livepush.broker.errors import BadURL
 from livepush.broker.feed import Feed, FeedSettings
 from livepush.broker.url import BrokerURL
 from livepush.daemon import socketiolink
+from livepush.daemon.calls import Calls, CallSettings
 from livepush.daemon.errors import BadOption
 from livepush.daemon.front import Front
 from livepush.daemon.hub import Hub
 from livepush.daemon.lifecycle import Availability, Daemon, Listener
 from livepush.daemon.options import CommandLine, loopback, without_password
+from livepush.daemon.pool import Pool
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.settings import Limits, Settings
 from livepush.daemon.sockjs import SockJSEndpoint
@@ -80,6 +82,7 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     hub.waiting.is_ready = lambda: feed.ready
     feed.watch(lambda _: hub.flush())
     availability = Availability(feed)
+    calls = hub.calls = _calls(site, reactor)
     front = Front(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
     served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy)
     tree = resources(served, settings.status_token, lambda: hub.connections, availability.reasons)
@@ -109,7 +112,17 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
             "The broker's password stands on the command line, where every user of this machine can read it: "
             "give the URL in the environment, as LIVEPUSH_BROKER_URL."
         )
-    return Daemon(reactor, settings, listeners, availability, feed, hub, site.identifier, embedded, warnings)
+    return Daemon(reactor, settings, listeners, availability, feed, hub, site.identifier, calls, embedded, warnings)
+
+
+def _calls(site: Site, reactor: Any) -> Calls:
+    from livepush.daemon.receiver import Receiver  # Django is imported when it is needed
+
+    conf = site.conf
+    settings = CallSettings(conf.call_threads, conf.call_queue, conf.call_timeout, conf.calls)
+    receiver = Receiver(site.identifier.settings)
+    pool = Pool("livepush-calls", settings.threads, settings.queue, reactor, receiver.end)
+    return Calls(settings, pool, receiver.perform, reactor)
 
 
 def transports(front: Front, sockjs_prefixes: Sequence[str] = (), sockjs_legacy: bool = False) -> dict[str, IResource]:

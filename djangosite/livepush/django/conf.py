@@ -1,7 +1,8 @@
 """The `LIVEPUSH_*` settings: one frozen, validated value; the only place that reads Django's settings for them.
 
-Options of the daemon override the environment (`LIVEPUSH_BROKER_URL` only), which overrides the settings, which
-override the defaults below. `docs/reference/settings.md` has the same table; a test compares the two.
+Options of the daemon override the environment (`LIVEPUSH_BROKER_URL` and `LIVEPUSH_PUBLISH_URL` only), which overrides
+the settings, which override the defaults below. `docs/reference/settings.md` has the same table; a test compares the
+two.
 """
 
 from __future__ import annotations
@@ -104,6 +105,10 @@ def _broker_url(value: Any) -> str:
     return text
 
 
+def _publish_url(value: Any) -> str | None:
+    return None if value is None else _broker_url(value)
+
+
 def _origins(value: Any) -> tuple[str, ...] | None:
     if value is None:
         return None
@@ -174,11 +179,16 @@ class Conf:
     """
 
     broker_url: str = _setting("amqp://guest:guest@127.0.0.1:5672/%2F", _broker_url, secret=True)
+    publish_url: str | None = _setting(None, _publish_url, secret=True)
     allowed_origins: tuple[str, ...] | None = _setting(None, _origins)
     anonymous: bool = _setting(False, _flag)
     auth_database: str = _setting("default", _text)
     auth_threads: int = _setting(4, _integer(1, 64))
     auth_queue: int = _setting(1000, _integer(1, 1_000_000))
+    call_threads: int = _setting(4, _integer(1, 64))
+    call_queue: int = _setting(1000, _integer(1, 1_000_000))
+    call_timeout: float = _setting(10, _seconds)
+    calls: int = _setting(8, _integer(1, 1000))
     port: int = _setting(8989, _integer(1, 65535))
     url: str | None = _setting(None, _websocket_url)
     heartbeat: float = _setting(25, _seconds)
@@ -220,6 +230,10 @@ class Conf:
         from livepush.broker.url import BrokerURL
 
         return BrokerURL.parse(self.broker_url if url is None else url, embedded_password=self.embedded_password)
+
+    def publishing_broker(self) -> BrokerURL:
+        """The broker's address for `publish`."""
+        return self.broker(self.publish_url)
 
 
 @cache
@@ -272,14 +286,15 @@ def _settings() -> list[Any]:
 
 
 def _given(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The settings that are set, by field name; the environment's broker before Django's."""
+    """The settings that are set, by field name; the environment's brokers before Django's."""
     given = {
         each.name: getattr(django_settings, name_of(each.name))
         for each in _settings()
         if hasattr(django_settings, name_of(each.name))
     }
-    if url := environ.get("LIVEPUSH_BROKER_URL"):
-        given["broker_url"] = url
+    for name in ("broker_url", "publish_url"):
+        if url := environ.get(name_of(name)):
+            given[name] = url
     return given
 
 

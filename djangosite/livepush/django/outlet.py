@@ -100,7 +100,7 @@ def make_publisher() -> Publisher:
         _log.error("livepush: nothing is published by this process: %s %s", fault.what, fault.remedy)
     known = conf()
     settings = PublisherSettings(
-        url=known.broker(),
+        url=known.publishing_broker(),
         messages=known.backlog_messages,
         bytes=known.backlog_bytes,
         flush_seconds=known.flush_seconds,
