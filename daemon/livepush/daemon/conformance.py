@@ -4,22 +4,27 @@ The transports, session machines and codecs are the daemon's own; only what stan
 applications that those suites ask for. There is no Django, no broker and nobody's data here: any page of any origin may
 come, so it listens on 127.0.0.1 only.
 
-    path           what                                             suite
-    ------------   ----------------------------------------------   ----------------------------------------------------
-    /ws-echo       WebSocket: each message comes back, text or      the cases of the Autobahn Testsuite (`kosoku`)
-                   binary
-    /engine.io/    Engine.IO: each message comes back               test suite of socketio/engine.io-protocol
-    /socket.io/    Socket.IO, namespaces `/` and `/custom`, see     test suite of socketio/socket.io-protocol
-                   `Mirror`
+    path                       what                                                suite
+    ------------------------   -------------------------------------------------   ----------------------------------
+    /ws-echo                   WebSocket: each message comes back, text or binary  the Autobahn Testsuite's (`kosoku`)
+    /engine.io/                Engine.IO: each message comes back                  socketio/engine.io-protocol
+    /socket.io/                Socket.IO, namespaces `/` and `/custom`: `Mirror`   socketio/socket.io-protocol
+    /echo                      SockJS: each message comes back                     sockjs/sockjs-protocol
+    /disabled_websocket_echo   the same, without WebSocket                         sockjs/sockjs-protocol
+    /cookie_needed_echo        the same, with the cookie JSESSIONID                sockjs/sockjs-protocol
+    /close                     SockJS: each session is closed at once              sockjs/sockjs-protocol
 
-Timers are as short as the suites expect them: a ping every 300 ms, 200 ms for its pong, 1 s for CONNECT.
+Timers are as short as the suites expect them: a ping every 300 ms, 200 ms for its pong, 1 s for CONNECT. A streaming
+answer of SockJS ends after 4,096 bytes. The suite of SockJS also asks for the WebSocket of 2010 (hixie-76), which no
+browser speaks any more: `test_haproxy` fails.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from autobahn.websocket.protocol import WebSocketProtocol
@@ -37,6 +42,8 @@ from livepush.daemon.hub import Hub
 from livepush.daemon.link import WebSocketLink
 from livepush.daemon.settings import Limits
 from livepush.daemon.socketio import Member, SocketIO
+from livepush.daemon.sockjs import SockJSEndpoint
+from livepush.daemon.sockjsapp import SockJSSession, SockJSSettings
 from livepush.daemon.transport import EagerServer
 from livepush.daemon.web import Web, resources
 from livepush.wire.socketio import Kind, Packet
@@ -44,6 +51,9 @@ from livepush.wire.socketio import Kind, Packet
 LOOPBACK = "127.0.0.1"
 LIMITS = Limits(message_bytes=1_000_000)
 TIMES = EngineSettings(interval=0.3, timeout=0.2, connect=1.0)
+SOCKJS = SockJSSettings(
+    response_bytes=4_096, legacy=True, client="/static/sockjs.min.js", cookie_needed=False, any_origin=True
+)
 NAMESPACES = ("/", "/custom")
 AUTH_SECONDS = 0.02
 """Between the answer to CONNECT and `auth`: the suite misses the second of two messages that Node reads at once."""
@@ -212,6 +222,43 @@ def _mirrors(front: Front) -> EngineEndpoint:
     return EngineEndpoint(front, make, TIMES)
 
 
+# -- SockJS ------------------------------------------------------------------------------------------------------------
+
+
+class SockJSEcho:
+    """The application of a SockJS session: says what it hears."""
+
+    def __init__(self, session: SockJSSession, cookies: str, query: Mapping[str, str]) -> None:
+        self._session = session
+
+    def opened(self) -> None:
+        """The client knows that the session is open."""
+
+    def message(self, payload: bytes) -> None:
+        """Sends the message back."""
+        self._session.send(payload.decode())
+
+    def heard(self) -> None:
+        """A sign of life."""
+
+    def pause(self) -> None:
+        """Nothing goes out now."""
+
+    def resume(self) -> None:
+        """What is written goes out; the session keeps it until then."""
+
+    def closed(self) -> None:
+        """It is over."""
+
+
+class SockJSClose(SockJSEcho):
+    """The application of a SockJS session: ends it."""
+
+    def opened(self) -> None:
+        """With the code of the suite."""
+        self._session.finish(3000, "Go away!")
+
+
 # -- the server --------------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +268,10 @@ def applications(front: Front) -> dict[str, IResource]:
         "/ws-echo": EchoEndpoint(front),
         "/engine.io": EngineEndpoint(front, EngineEcho, TIMES),
         "/socket.io": _mirrors(front),
+        "/echo": SockJSEndpoint(front, SockJSEcho, SOCKJS),
+        "/disabled_websocket_echo": SockJSEndpoint(front, SockJSEcho, replace(SOCKJS, websocket=False)),
+        "/cookie_needed_echo": SockJSEndpoint(front, SockJSEcho, replace(SOCKJS, cookie_needed=True, jsessionid=True)),
+        "/close": SockJSEndpoint(front, SockJSClose, SOCKJS),
     }
 
 
