@@ -202,6 +202,11 @@ class SockJSEndpoint(Resource):
         session.post(request, kind)
         return NOT_DONE_YET
 
+    def close(self) -> None:
+        """Drops all sessions over HTTP, and what is remembered of them."""
+        for session in list(self.sessions.values()):
+            session.abort()
+
     def _closed_because(self) -> tuple[str, int] | None:
         if len(self.sessions) >= self._front.limits.connections:
             return FULL, 5

@@ -212,15 +212,14 @@ class HttpSession:
         self._set_timer(self._forget_now)
 
     def abort(self) -> None:
-        """Ends it without a word."""
-        if self.is_over:
-            return
-        self.machine.close(1006, "")
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.abort()
+        """Ends it without a word, and forgets it."""
         self._stop_timer()
-        self._end()
+        if not self.is_over:
+            self.machine.close(1006, "")
+            receiver, self._receiver = self._receiver, None
+            if receiver is not None:
+                receiver.abort()
+            self._end()
         self._forget()
 
     def ping(self) -> None:

@@ -1,0 +1,1 @@
+"""SockJS on real sockets: the stock client under Node, and raw requests."""
