@@ -17,7 +17,7 @@ from django.core import checks
 from livepush.broker.errors import BadName
 from livepush.broker.names import WORD, ChannelPattern
 from livepush.django import conf
-from livepush.django.channels import Audience, Channel, Registry, declared, is_guarded, pattern_of
+from livepush.django.channels import Audience, Channel, Registry, declared, is_guarded, pattern_of, takes_calls
 from livepush.django.errors import ForeignIdentity
 from livepush.django.server import uwsgi_fault
 
@@ -28,6 +28,7 @@ RESERVED_AUDIENCE = "self"
 _WORD = re.compile(WORD, re.ASCII)
 _PERMISSION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.[^.\s]+")
 _ALLOWS = "def allows(self, user, **args): with the placeholders of the name, or **args, as arguments"
+_RECEIVE = "def receive(self, user, type, data, **args): with the placeholders of the name, or **args, as arguments"
 
 Messages = Iterator[checks.CheckMessage]
 
@@ -45,7 +46,7 @@ def check_declarations(registry: Registry = declared, **_: Any) -> list[checks.C
     found: list[checks.CheckMessage] = []
     seen: dict[str, type[Channel]] = {}
     for declaration in registry.declarations:
-        for check in (_pattern, _audiences, _auto, _allows):
+        for check in (_pattern, _audiences, _auto, _allows, _receive):
             found.extend(check(declaration))
         pattern = pattern_of(declaration)
         if pattern is None:
@@ -157,6 +158,22 @@ def _allows(declaration: type[Channel]) -> Messages:
     except TypeError as error:
         text = f"allows() can't be called with (user{''.join(f', {name}=...' for name in pattern.arguments)}): {error}."
         yield _error("E009", text, _ALLOWS, declaration)
+
+
+def _receive(declaration: type[Channel]) -> Messages:
+    pattern = pattern_of(declaration)
+    if pattern is None or not takes_calls(declaration):
+        return
+    method: Callable[..., object] = declaration().receive
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        yield _error("E012", "receive() is async, and threads call it.", _RECEIVE, declaration)
+        return
+    try:
+        inspect.signature(method).bind(object(), "", {}, **dict.fromkeys(pattern.arguments, ""))
+    except TypeError as error:
+        names = "".join(f", {name}=..." for name in pattern.arguments)
+        text = f"receive() can't be called with (user, type, data{names}): {error}."
+        yield _error("E012", text, _RECEIVE, declaration)
 
 
 def _declared_permissions() -> set[str]:

@@ -40,6 +40,10 @@ class NodeTests(SynchronousTestCase):
         """Who hears what, once."""
         self.run_file("channels")
 
+    def test_calls(self) -> None:
+        """What a page asks the site's code, and how it learns what became of it."""
+        self.run_file("calls")
+
     def test_positions(self) -> None:
         """Where a page goes on after it was away, and what it takes for missing."""
         self.run_file("positions")

@@ -35,6 +35,15 @@ export interface Problem {
   retry: boolean;
 }
 
+/** What a call fails with. */
+export interface CallError extends Error {
+  name: "CallError";
+  /** The site's own (`CallRefused`), the daemon's, or `offline`, `lost`, `busy`. */
+  code: string;
+  /** Whether the same may succeed a little later. */
+  retry: boolean;
+}
+
 export type Unsubscribe = () => void;
 export type Reload = (channel: string, why: string) => void;
 
@@ -49,6 +58,7 @@ export interface Livepush {
     type: string,
     callback: (data: Data, event: Event) => void
   ): Unsubscribe;
+  call<Answer = Record<string, unknown>>(channel: string, type: string, data?: object): Promise<Answer>;
   onStatus(callback: (status: Status) => void): Unsubscribe;
   onResync(callback: Reload): Unsubscribe;
   onResync(channel: string, callback: Reload): Unsubscribe;
@@ -61,6 +71,7 @@ export default livepush;
 export const connect: Livepush["connect"];
 export const close: Livepush["close"];
 export const on: Livepush["on"];
+export const call: Livepush["call"];
 export const onStatus: Livepush["onStatus"];
 export const onResync: Livepush["onResync"];
 export const onAccess: Livepush["onAccess"];

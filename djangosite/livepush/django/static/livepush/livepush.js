@@ -1,6 +1,6 @@
 /* livepush.js: the page's side of livepush.
  *
- * A classic script without dependencies: `globalThis.livepush`. It does three things.
+ * A classic script without dependencies: `globalThis.livepush`. It does four things.
  *
  * 1. It keeps one WebSocket to the daemon (subprotocol livepush.v1) and hands events to the page's callbacks.
  *    It comes back by itself after every loss but a close code 44xx, which says that coming back would not help.
@@ -9,6 +9,8 @@
  *    over time, so that ten thousand pages that lost the same server do not all ask the site in the same second.
  * 3. It marks requests to the page's own origin with the id of this tab (header X-Livepush-Tab, form field
  *    livepush_tab), so that the one who acts gets the answer to his request and not the push as well.
+ * 4. It asks the site's code over the same connection (`call`): each call is answered once, or fails with a reason; none
+ *    is ever sent twice.
  *
  * This file is past 400 lines because pages load one file and there is no build step that could join several.
  *
@@ -319,6 +321,7 @@
   // position reached, null before the first}
   const channels = new Map();
   const asked = new Map(); // request number -> {channel, op}
+  const calls = new Map(); // request number -> {resolve, reject}
   const unsettled = new Set(); // channels to look at when there is a send to spare
   let requests = 0;
   let tokens = BURST;
@@ -345,9 +348,7 @@
     root.clearTimeout(pumpTimer);
     pumpTimer = null;
     if (state !== "online") return; // the next welcome looks at all of them
-    const now = Date.now();
-    tokens = Math.min(BURST, tokens + (Math.max(0, now - filled) * SENDS) / 1000);
-    filled = now;
+    refill();
     for (const channel of Array.from(unsettled)) {
       const op = difference(channel);
       if (op !== null && tokens < 1) {
@@ -367,6 +368,12 @@
         send(message);
       }
     }
+  }
+
+  function refill() {
+    const now = Date.now();
+    tokens = Math.min(BURST, tokens + (Math.max(0, now - filled) * SENDS) / 1000);
+    filled = now;
   }
 
   function difference(channel) {
@@ -417,6 +424,8 @@
   }
 
   function ok(message) {
+    const called = takeCall(message.n);
+    if (called) called.resolve(message.data);
     const request = answered(message);
     if (!request) return;
     if (request.op === "subscribe") {
@@ -430,6 +439,11 @@
   }
 
   function refused(message) {
+    const called = takeCall(message.n);
+    if (called) {
+      called.reject(callError(String(message.code), String(message.message), message.retry));
+      return;
+    }
     const request = answered(message);
     const channel = request ? request.channel : null;
     if (channel) {
@@ -461,6 +475,36 @@
     // What lay between is not replayed. Each process looks its users up a few at a time, so these come spread already.
     resync(channel.name, "back", 0);
     settle(channel);
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- calls
+
+  // A call is sent at once or not at all: one that waits for a connection would be done when nobody expects it any more.
+  function request(name, type, data) {
+    mustName("channel", name);
+    mustName("call type", type);
+    const given = data === undefined ? {} : data;
+    if (given === null || typeof given !== "object" || Array.isArray(given)) {
+      throw new TypeError("livepush.call: data must be an object, such as {order: 5}");
+    }
+    const message = { op: "call", n: requests + 1, channel: name, type, data: given };
+    JSON.stringify(message); // what can't be written is the caller's, before anything has happened
+    if (state !== "online") throw callError("offline", "there is no connection", true);
+    refill();
+    if (tokens < 1) throw callError("busy", "too many requests at once", true);
+    tokens -= 1;
+    requests += 1;
+    return message;
+  }
+
+  function takeCall(n) {
+    const called = calls.get(n);
+    calls.delete(n);
+    return called;
+  }
+
+  function callError(code, message, retry) {
+    return Object.assign(new Error(message), { name: "CallError", code, retry: Boolean(retry) });
   }
 
   // ------------------------------------------------------------------------------------------------------------ events
@@ -823,6 +867,10 @@
     for (const each of [timer, watchTimer, stableTimer, pumpTimer]) root.clearTimeout(each);
     timer = watchTimer = stableTimer = pumpTimer = null;
     asked.clear();
+    for (const called of calls.values()) {
+      called.reject(callError("lost", "the connection was lost before the answer; it may have been done"));
+    }
+    calls.clear();
     unsettled.clear();
     for (const channel of channels.values()) {
       channel.audience = null;
@@ -999,6 +1047,15 @@
     /** Calls callback(status) at every change: {state: "connecting" | "online" | "waiting" | "offline" | "closed"}. */
     onStatus(callback) {
       return statusCallbacks.add(callback);
+    },
+
+    /** Asks the site's code (`Channel.receive`): a promise of its answer; it fails with an Error that has a `code`. */
+    call(name, type, data) {
+      return new Promise((resolve, reject) => {
+        const message = request(name, type, data);
+        calls.set(message.n, { resolve, reject });
+        send(message);
+      });
     },
 
     /** onResync(callback) or onResync(channel, callback): callback(channel, why) has to load the state again. */
