@@ -148,6 +148,28 @@ class StreamTests(StreamCase):
             self.assertEqual([each.said["data"]["number"] for each in events], [2, 3, 4])
             self.assertEqual([grant["replayed"] for grant in welcome.said["channels"].values()], [1, 2])
 
+    def test_cut_anywhere(self) -> None:
+        """A stream that ends after any of its bytes, in a replay of two channels or behind it, is taken up exactly."""
+        client = self.open()
+        at = client.messages()[-1].id
+        client.leaves()
+        for number in range(1, 5):
+            self.event(("orders", "news")[number % 2], number=number)
+        whole = self.open("?channels=orders,news", f"Last-Event-ID: {at}")
+        self.event(number=5)
+        self.assertEqual(whole.status, 200)
+        data = whole.transport.value()
+        whole.leaves()
+        for cut in range(len(data)):
+            source = EventSource()
+            source.feed(f"id: {at}\n\n".encode())
+            heard = source.feed(data[:cut])
+            rest = self.open("?channels=orders,news", f"Last-Event-ID: {source.id}")
+            heard += rest.messages()
+            rest.leaves()
+            numbers = [message.said["data"]["number"] for message in heard if message.said["op"] == "event"]
+            self.assertEqual(numbers, [1, 2, 3, 4, 5], cut)
+
     def test_the_header_is_newer(self) -> None:
         """A browser that comes back asks for the same address as before: its header goes before it."""
         client = self.open()
