@@ -84,7 +84,7 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     availability = Availability(feed)
     calls = hub.calls = _calls(site, reactor)
     front = Front(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
-    served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy)
+    served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy, conf.sockjs_client)
     tree = resources(served, settings.status_token, lambda: hub.connections, availability.reasons)
     web = Web(tree, reactor, settings.limits.body_bytes)
     listeners = [
@@ -125,15 +125,18 @@ def _calls(site: Site, reactor: Any) -> Calls:
     return Calls(settings, pool, receiver.perform, reactor)
 
 
-def transports(front: Front, sockjs_prefixes: Sequence[str] = (), sockjs_legacy: bool = False) -> dict[str, IResource]:
+def transports(
+    front: Front, sockjs_prefixes: Sequence[str] = (), sockjs_legacy: bool = False, sockjs_client: str | None = None
+) -> dict[str, IResource]:
     """What answers at which path.
 
     Args:
         front: what they share.
         sockjs_prefixes: paths at which SockJS is spoken in the classic manner, such as `/orders`.
         sockjs_legacy: also serve the SockJS transports of browsers without CORS: JSONP, htmlfile, iframe.
+        sockjs_client: the address of sockjs-client for the page inside the iframe; None: there is no iframe.
     """
-    sockjs = SockJSSettings(legacy=sockjs_legacy)
+    sockjs = SockJSSettings(legacy=sockjs_legacy, client=sockjs_client)
     prefixes = {prefix: SockJSEndpoint(front, classic(front, prefix), sockjs) for prefix in sockjs_prefixes}
     return {
         "/livepush/ws": WebSocketEndpoint(front),

@@ -37,8 +37,8 @@ class Limits:
 
     @property
     def body_bytes(self) -> int:
-        """The body of one HTTP request: some messages, and what quoting adds to them."""
-        return 4 * self.message_bytes
+        """The body of one HTTP request: some messages, and what quoting adds to them, which is five times as much."""
+        return 8 * self.message_bytes + 1_024
 
     def __post_init__(self) -> None:
         _whole(self, "connections", 1, MAX_CONNECTIONS)

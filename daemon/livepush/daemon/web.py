@@ -18,7 +18,7 @@ from livepush.daemon.status import Health, Place, Readiness
 IDLE_SECONDS = 15
 """How long an HTTP connection may take for a request, and stay open after one."""
 
-BODY_BYTES = 262_144
+BODY_BYTES = 2**19
 """Of one request, where nothing else is said."""
 
 

@@ -31,6 +31,7 @@ _MIB = 2**20
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.IGNORECASE | re.ASCII)
 _PATH = re.compile(r"(?:/[A-Za-z0-9_-]+){1,8}", re.ASCII)
 _RESERVED = frozenset({"livepush", "socket.io", "healthz", "readyz", "metrics"})
+_SCRIPT = re.compile(r"(?:https?://[A-Za-z0-9.:-]+)?/[\x21\x23-\x25\x28-\x3b\x3d\x3f-\x5b\x5d-\x7e]+", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]{16,}", re.ASCII)
 
 
@@ -154,6 +155,12 @@ def _prefixes(value: Any) -> tuple[str, ...]:
     return tuple(taken)
 
 
+def _script(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and _SCRIPT.fullmatch(value)):
+        raise ValueError("must be None or the address of a script, such as /static/sockjs.min.js")
+    return value
+
+
 def _retry(value: Any) -> tuple[int, int]:
     try:
         least, most = map(_integer(1, 3_600_000), value)
@@ -211,6 +218,7 @@ class Conf:
     status_token: str | None = _setting(None, _token, secret=True)
     sockjs_prefixes: tuple[str, ...] = _setting((), _prefixes)
     sockjs_legacy: bool = _setting(False, _flag)
+    sockjs_client: str | None = _setting(None, _script)
     embedded_password: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:

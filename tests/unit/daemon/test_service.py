@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.testing import MemoryReactorClock
+from django.test import override_settings
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.daemon import identity
@@ -30,6 +32,26 @@ class MakeServiceTests(SynchronousTestCase):
         """Without options it listens on LIVEPUSH_PORT, for this machine only."""
         self.make().privilegedStartService()
         self.assertEqual([(port, host) for port, _, _, host in self.reactor.tcpServers], [(8989, "127.0.0.1")])
+
+    def test_everything_is_served(self) -> None:
+        """Each transport answers at its path, and SockJS also at the prefixes of the settings, ready or not."""
+        with override_settings(LIVEPUSH_SOCKJS_PREFIXES=["/orders", "/a/b"]):
+            self.make().privilegedStartService()
+        ((_, web, _, _),) = self.reactor.tcpServers
+        for path, status in (
+            (b"/livepush/ws", 426),
+            (b"/livepush/sse", 200),
+            (b"/livepush/sockjs/info", 503),
+            (b"/orders/info", 503),
+            (b"/a/b/info", 503),
+            (b"/a/info", 404),
+            (b"/socket.io/?EIO=4&transport=polling&sid=none", 400),
+        ):
+            transport = StringTransport(peerAddress=IPv4Address("TCP", "10.0.0.1", 4000))
+            protocol: Any = web.buildProtocol(transport.getPeer())
+            protocol.makeConnection(transport)
+            protocol.dataReceived(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(int(transport.value().split()[1]), status, path)
 
     def test_several_addresses(self) -> None:
         """Every `--listen` is opened."""

@@ -17,6 +17,11 @@ WRONG: dict[str, list[Any]] = {
     "auth_database": ["", None, 5],
     "auth_threads": [0, -1, 65, "4", 1.5, True],
     "auth_queue": [0, None],
+    "publish_url": ["", 5, "http://x", "amqp://host:99999"],
+    "call_threads": [0, 65, "4", True],
+    "call_queue": [0, None],
+    "call_timeout": [0, "10", True, float("nan")],
+    "calls": [0, 1001, None],
     "port": [0, 65536, "8989", None],
     "url": ["", 5, "push.example.com", "ftp://x/", "wss://", "wss://u:p@x/", "wss://x/#a", "wss://x y/", "wss://[x/"],
     "heartbeat": [0, -1, 3601, "25", True, None, float("nan")],
@@ -58,6 +63,19 @@ WRONG: dict[str, list[Any]] = {
         ["/a", "/a"],
     ],
     "sockjs_legacy": [None, 1, "yes"],
+    "sockjs_client": [
+        "",
+        5,
+        "sockjs.js",
+        "javascript:alert(1)",
+        '/a"b',
+        "/a<b",
+        "/a b",
+        "/a'b",
+        "https://x",
+        "/",
+        "//x\n",
+    ],
 }
 
 
@@ -100,6 +118,20 @@ class ConfTests(SynchronousTestCase):
         self.assertEqual(faults({"LIVEPUSH_BROKER_URL": ""}), [])
         with override_settings(LIVEPUSH_BROKER_URL="embedded:"):
             self.assertEqual([each.setting for each in faults({"LIVEPUSH_BROKER_URL": "x"})], ["LIVEPUSH_BROKER_URL"])
+
+    def test_who_publishes(self) -> None:
+        """`publish` uses the broker that is named for it, else the one for all; the environment's counts."""
+        self.assertEqual(Conf(broker_url="amqp://a@h/").publishing_broker().user, "a")
+        self.assertEqual(Conf(broker_url="amqp://a@h/", publish_url="amqp://b@h/").publishing_broker().user, "b")
+        with override_settings(LIVEPUSH_PUBLISH_URL="embedded:"):
+            self.assertEqual([each.setting for each in faults({"LIVEPUSH_PUBLISH_URL": "x"})], ["LIVEPUSH_PUBLISH_URL"])
+
+    def test_passwords(self) -> None:
+        """No message about an address repeats its password."""
+        for name in ("broker_url", "publish_url"):
+            error = self.assertRaises(BadSetting, Conf, **{name: "http://u:s3cret@h"})
+            self.assertNotIn("s3cret", str(error))
+        self.assertNotIn("s3cret", repr(Conf(broker_url="amqp://u:s3cret@h/", publish_url="amqp://u:s3cret@h/")))
 
     def test_database_alias(self) -> None:
         """The database for look-ups must be one of the site's."""
