@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -249,23 +249,17 @@ class EngineSession:
         if len(body) > most:
             self.close("the body is too large")
             raise Refused
-        if not self._take(self.machine.posted(body)):
-            raise Refused
+        try:
+            for event in self.machine.posted(body):
+                self._handle(event)
+        except BadMessage as error:
+            self.close(error.why)
+            raise Refused from None
         respond(request, b"ok")
 
     def _unpark(self, _: Any, request: Request) -> None:
         if self._parked is request:
             self._parked = None
-
-    def _take(self, events: Iterable[engineio.Event]) -> bool:
-        """Handles them; whether all of them were packets of the protocols."""
-        try:
-            for event in events:
-                self._handle(event)
-        except BadMessage as error:
-            self.close(error.why)
-            return False
-        return True
 
     # -- WebSocket -----------------------------------------------------------------------------------------------------
 
@@ -323,7 +317,7 @@ class EngineSession:
             return
         self._blocked = False
         self._flush()
-        if not self.is_closed:
+        if not self._blocked and not self.is_closed:
             self.app.resume()
 
     # -- what clients say ----------------------------------------------------------------------------------------------
@@ -348,6 +342,8 @@ class EngineSession:
     def _move(self) -> None:
         self._socket, self._upgrade = self._upgrade, None
         self._stop_upgrade_timer()
+        if self._deaf and self._socket is not None:
+            self._socket.pause_reading()
         self._queue = [engineio.reframe(data) for data in self._queue]
         self._flush()
         self.app.moved()

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from livepush.daemon.engineio import EngineSession
 from livepush.daemon.link import WebSocketLink
-from livepush.wire.closing import Close
 from livepush.wire.engineio import Phase, Refused
 
 if TYPE_CHECKING:
@@ -45,6 +44,14 @@ class EngineSocket(WebSocketLink):
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """It has ended, however it did."""
         WebSocketLink.onClose(self, wasClean, code, reason)
+        self._detach()
+
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
+        """Whoever begins the closing handshake, and why ever: nothing may follow the frame, so the session leaves."""
+        WebSocketLink.sendCloseFrame(self, code, reasonUtf8, isReply)
+        self._detach()
+
+    def _detach(self) -> None:
         session, self.session = self.session, None
         if session is not None:
             session.detached(self)
@@ -64,6 +71,3 @@ class EngineSocket(WebSocketLink):
         """The transport's buffer is empty."""
         if self.session is not None:
             self.session.unblock(self)
-
-    def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
-        self._fail_connection(Close.TOO_LARGE, f"a message is at most {max_msg_size} bytes")

@@ -61,9 +61,12 @@ class SocketIO:
         limits: the bounds of a connection.
         clock: for the time until the first namespace.
         seconds: that time.
+
+    Attributes:
+        members: by namespace.
     """
 
-    __slots__ = ("_accept", "_clock", "_decoder", "_members", "_seconds", "_timer", "session")
+    __slots__ = ("_accept", "_clock", "_decoder", "_seconds", "_timer", "members", "session")
 
     def __init__(
         self, session: EngineSession, accept: Accept, limits: Limits, clock: IReactorTime, seconds: float
@@ -71,7 +74,7 @@ class SocketIO:
         self.session = session
         self._accept, self._clock, self._seconds = accept, clock, seconds
         self._decoder = Decoder(limits.message_depth, limits.message_bytes)
-        self._members: dict[str, Member] = {}
+        self.members: dict[str, Member] = {}
         self._timer: IDelayedCall | None = None
         self._expect()
 
@@ -82,8 +85,8 @@ class SocketIO:
 
     def leave(self, namespace: str) -> None:
         """A member has gone, and is not told of anything more."""
-        self._members.pop(namespace, None)
-        if not self._members and not self.session.is_closed:
+        self.members.pop(namespace, None)
+        if not self.members and not self.session.is_closed:
             self._expect()
 
     # -- as `engineio.Application` -------------------------------------------------------------------------------------
@@ -93,7 +96,7 @@ class SocketIO:
         packet = self._decoder.message(data)
         if packet is None:
             return
-        member = self._members.get(packet.namespace)
+        member = self.members.get(packet.namespace)
         match packet.kind:
             case Kind.CONNECT:
                 self._connect(packet, member)
@@ -116,34 +119,34 @@ class SocketIO:
             self.send(Packet(Kind.CONNECT_ERROR, packet.namespace, {"message": INVALID}))
             return
         self._stop_timer()
-        self._members[packet.namespace] = made
+        self.members[packet.namespace] = made
         made.started(packet.data)
 
     def heard(self) -> None:
         """A packet has come."""
-        for member in self._members.values():
+        for member in self.members.values():
             member.heard()
 
     def resume(self) -> None:
         """The transport takes what is written."""
-        for member in list(self._members.values()):
+        for member in list(self.members.values()):
             if self.session.is_writable:
                 member.resume()
 
     def pause(self) -> None:
         """The transport takes nothing now."""
-        for member in list(self._members.values()):
+        for member in list(self.members.values()):
             member.pause()
 
     def moved(self) -> None:
         """The transport is a WebSocket now."""
-        for member in list(self._members.values()):
+        for member in list(self.members.values()):
             member.moved()
 
     def closed(self, reason: str) -> None:
         """The session is over."""
         self._stop_timer()
-        members, self._members = self._members, {}
+        members, self.members = self.members, {}
         for member in members.values():
             member.closed(reason)
 

@@ -62,6 +62,7 @@ class SocketIOLink:
             return
         self._session.send(_DISCONNECT if self._greeted else socketiopush.refusal(code, reason))
         self._socketio.leave(NAMESPACE)
+        self._session.resume_reading()  # a request may have been under way
         self.closed(reason)
 
     def abort(self) -> None:
