@@ -19,6 +19,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from livepush.django import publish
+from livepush.django.actor import Caller
 
 HIDE = {"action": "hide"}
 HIGHLIGHT = {"action": "highlight"}
@@ -78,12 +79,12 @@ class Order(models.Model):
         """What versions of this row are compared under."""
         return f"order-{self.pk}"
 
-    def lock(self, user: AbstractUser, request: HttpRequest | None = None) -> None:
+    def lock(self, user: AbstractUser, request: HttpRequest | Caller | None = None) -> None:
         """Take an open order to work on it.
 
         Args:
             user: who takes it.
-            request: its tab is not told; it gets the classic response.
+            request: its tab is not told; it gets the answer.
 
         Raises:
             Refused: the order is not open.

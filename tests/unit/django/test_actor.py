@@ -10,7 +10,7 @@ from django.test import RequestFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.envelope import Skip
-from livepush.django.actor import skip_of, tab_of
+from livepush.django.actor import Caller, skip_of, tab_of
 
 
 def make_request(method: str = "post", tab: str | None = None, user: Any = None, **kwargs: Any) -> HttpRequest:
@@ -69,6 +69,13 @@ class SkipTests(SynchronousTestCase):
     def test_request_without_user(self) -> None:
         """A site without the authentication middleware has requests without users."""
         self.assertIsNone(skip_of(make_request()))
+
+    def test_caller(self) -> None:
+        """A call over the page's own connection: only the tab that called, else all of its user's."""
+        self.assertEqual(skip_of(Caller(self.anna, "k3f9", "orders")), Skip("7", "k3f9"))
+        self.assertEqual(skip_of(Caller(self.anna, None, "orders")), Skip("7", None))
+        self.assertEqual(skip_of(Caller(AnonymousUser(), "k3f9", "orders")), Skip(None, "k3f9"))
+        self.assertIsNone(skip_of(Caller(AnonymousUser(), None, "orders")))
 
     def test_user_loaded_in_async_view(self) -> None:
         """What `await request.auser()` has loaded is used."""

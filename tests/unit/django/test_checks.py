@@ -123,6 +123,24 @@ class DeclarationTests(SynchronousTestCase):
             self.found([], {"name": "a.{b}", "audiences": VALID, "allows": rule})
         self.found([], {"name": "a", "audiences": VALID, "allows": lambda self, user: True})
 
+    def test_receive(self) -> None:
+        """E012: a receiver that can't be called with a call and the pattern's words, or that is async."""
+
+        async def late(self: Any, user: Any, kind: str, data: Any, b: str) -> None:
+            pass
+
+        wrong: tuple[Any, ...] = (
+            lambda self, user, kind, data: None,
+            lambda self, user, kind, b: None,
+            lambda self, data, b: None,
+            late,
+        )
+        for method in wrong:
+            self.found(["E012"], {"name": "a.{b}", "audiences": VALID, "receive": method})
+        self.found(["E012"], {"name": "a.{data}", "audiences": VALID, "receive": lambda self, user, kind, data: None})
+        for method in (lambda self, user, kind, data, b: None, lambda self, user, kind, data, **args: None):
+            self.found([], {"name": "a.{b}", "audiences": VALID, "receive": method})
+
     def test_permission_unknown(self) -> None:
         """W002: a permission that no model declares; only a warning, because a backend may grant it."""
         for perm in ("auth.ad_user", "nope.add_user"):
