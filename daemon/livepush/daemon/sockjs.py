@@ -77,7 +77,8 @@ class SockJSEndpoint(Resource):
                 request.setHeader("Content-Type", "text/plain; charset=UTF-8")
                 return b"Welcome to SockJS!\n"
             case ["info"]:
-                return self._on(request, "GET") or self._info(request)
+                answered = self._on(request, "GET")
+                return self._info(request) if answered is None else answered
             case ["websocket"] if self._settings.websocket:
                 return self._upgrade(request, raw=True)
             case [name] if self._iframe is not None and sockjshttp.is_iframe(name):
@@ -110,7 +111,9 @@ class SockJSEndpoint(Resource):
             cors.preflight(request, f"OPTIONS, {method}")
             self._store(request)
             asked = request.getHeader("access-control-request-headers")
-            if asked is not None and _TOKENS.fullmatch(asked):
+            if not asked:
+                request.responseHeaders.removeHeader("Access-Control-Allow-Headers")
+            elif _TOKENS.fullmatch(asked):
                 request.setHeader("Access-Control-Allow-Headers", asked)
         else:
             cors.allow(request)

@@ -290,8 +290,7 @@ _NOBODY = _Nobody()
 def answer(request: Request, status: int, body: bytes) -> None:
     """A short answer, whole."""
     request.setResponseCode(status)
-    if body:
-        request.setHeader("Content-Type", "text/plain; charset=UTF-8")
+    request.setHeader("Content-Type", "text/plain; charset=UTF-8")
     request.setHeader("Content-Length", str(len(body)))
     request.write(body)
     request.finish()

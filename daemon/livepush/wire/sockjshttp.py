@@ -98,7 +98,7 @@ class Kind:
 
 XHR = Kind("xhr", "POST", "application/javascript; charset=UTF-8")
 XHR_STREAMING = Kind("xhr_streaming", "POST", "application/javascript; charset=UTF-8", streams=True)
-EVENTSOURCE = Kind("eventsource", "GET", "text/event-stream; charset=UTF-8", streams=True)
+EVENTSOURCE = Kind("eventsource", "GET", "text/event-stream", streams=True)
 HTMLFILE = Kind("htmlfile", "GET", "text/html; charset=UTF-8", streams=True, legacy=True)
 JSONP = Kind("jsonp", "GET", "application/javascript; charset=UTF-8", legacy=True)
 RECEIVERS = {kind.name: kind for kind in (XHR, XHR_STREAMING, EVENTSOURCE, HTMLFILE, JSONP)}
