@@ -17,7 +17,7 @@ from livepush.daemon.front import Front
 from livepush.wire.closing import Close
 
 CLOSE_SECONDS = 2.0
-"""How long a client may take to answer a close frame before the connection is dropped."""
+"""How long a client may take to answer a close frame, or to read what is left, before the connection is dropped."""
 
 
 @implementer(IPushProducer)
@@ -85,17 +85,25 @@ class WebSocketLink(WebSocketServerProtocol):
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
         """Every closing handshake that this side begins, Autobahn's own included, ends within a bounded time."""
         WebSocketServerProtocol.sendCloseFrame(self, code, reasonUtf8, isReply)
-        if self.state == WebSocketProtocol.STATE_CLOSING and not isReply and self._dropping is None:
-            self._dropping = self.front.clock.callLater(CLOSE_SECONDS, self._drop)
+        if self.state == WebSocketProtocol.STATE_CLOSING and not isReply:
+            self._drop_later()
 
     def dropConnection(self, abort: bool = False) -> None:
-        """Ends TCP after what the transport holds; for a producer that is paused it would wait for ever."""
+        """Ends TCP after what the transport holds; for a producer that is paused it would wait for ever.
+
+        Autobahn aborts also after an orderly closing handshake, which could take from the client what it has not read.
+        """
         self.transport.unregisterProducer()
-        WebSocketServerProtocol.dropConnection(self, abort)
+        WebSocketServerProtocol.dropConnection(self, abort and not self.wasClean)
+        self._drop_later()
+
+    def _drop_later(self) -> None:
+        if self._dropping is None and self.connection is not None:
+            self._dropping = self.front.clock.callLater(CLOSE_SECONDS, self._drop)
 
     def _drop(self) -> None:
         self._dropping = None
-        self.dropConnection(abort=True)
+        self.abort()
 
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
         # Autobahn's hook, called at the header of the frame that would pass the limit; its own answer is 1009.
@@ -122,8 +130,9 @@ class WebSocketLink(WebSocketServerProtocol):
             self.sendClose(int(code), reason)
 
     def abort(self) -> None:
-        """Drops the connection at once."""
+        """Drops the connection at once, whatever was said before."""
         self.dropConnection(abort=True)
+        self.transport.abortConnection()
 
     def ping(self) -> None:
         """A ping without payload."""

@@ -266,6 +266,18 @@ class ProtocolTests(EndpointCase):
 
         return self.client(work)
 
+    def test_an_orderly_end(self) -> Deferred[Any]:
+        """After the closing handshake TCP ends in order, so that nothing which the client has not read is lost."""
+
+        def work() -> None:
+            with self.greeted() as client:
+                self.in_reactor(lambda: self.hub.close_all(Close.GOING_AWAY, "bye") and None)
+                self.assertEqual(client.receive_close().code, 4000)
+                client.send_close(4000)
+                self.assertEqual(client.socket.recv(1), b"", "and not a reset")
+
+        return self.client(work)
+
     def test_shutdown(self) -> Deferred[Any]:
         """Closing all ends when the last transport has gone, also if a peer never answers."""
 
@@ -322,6 +334,27 @@ class SlowReaderTests(EndpointCase):
             self.assertGreater(resyncs, 0)
             fast.close()
             slow.close()
+
+        return self.client(work)
+
+    def test_says_goodbye_and_stays(self) -> Deferred[Any]:
+        """Who says goodbye and then reads nothing is dropped in bounded time."""
+        gone: Deferred[None] = Deferred()
+        forget = self.hub.forget
+
+        def forgotten(connection: Any) -> None:
+            forget(connection)
+            gone.callback(None)
+
+        self.hub.forget = forgotten  # type: ignore[method-assign]
+
+        def work() -> None:
+            with self.greeted() as client:
+                for number in range(1, 201):
+                    self.publish(number, "x" * 60_000)
+                client.send_frame(CLOSE, b"\x03\xe8")
+                self.in_reactor(lambda: gone)
+                self.assertEqual(self.hub.connections, 0)
 
         return self.client(work)
 
