@@ -84,7 +84,7 @@ class Receiver:
             _forbid()
         except Http404:
             raise Refusal(ErrorCode.NOT_FOUND, "there is no such thing") from None
-        except Exception:
+        except (Exception, SystemExit):
             # The site's code, for one call: the page is told, and all else goes on.
             _log.failure("receive() of {channel} failed at {type!r}.", channel=call.channel, type=call.type)
             raise Refusal(ErrorCode.FAILED, "the server failed") from None

@@ -76,7 +76,7 @@ class Channel:
         """
         return True
 
-    def receive(self, user: Any, type: str, data: Any, /, **args: str) -> Mapping[str, Any] | None:  # noqa: A002
+    def receive(self, user: Any, type: str, data: Any, **args: str) -> Mapping[str, Any] | None:  # noqa: A002
         """A request of a page, `livepush.call(channel, type, data)`; a channel without this method takes none.
 
         It runs in the daemon, in threads that may write, for users who may listen to the channel at that moment. No
