@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -21,7 +22,7 @@ class Request:
     """One HTTP request, and its answer; `raw` is what is given to the session."""
 
     def __init__(self, body: bytes = b"") -> None:
-        self.raw: Any = DummyRequest([b""])
+        self.raw = cast(Any, DummyRequest([b""]))
         self.raw.content = BytesIO(body)
 
     @property
@@ -46,9 +47,11 @@ class FakeSocket:
         self.written: list[bytes] = []
         self.finished_with: tuple[int, str] | None = None
         self.reading_paused = False
+        self.on_write: Callable[[], None] = lambda: None
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
+        self.on_write()
 
     def finish(self, code: int, reason: str) -> None:
         self.finished_with = self.finished_with or (code, reason)

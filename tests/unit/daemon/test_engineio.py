@@ -10,7 +10,6 @@ from livepush.daemon.settings import Limits
 from livepush.wire.engineio import Phase, Refused
 from tests.unit.daemon.engines import TIMES, FakeApplication, FakeSocket, Request, make_session, poll, post
 
-
 TICK = 2**-10  # exact in binary
 
 
@@ -270,6 +269,15 @@ class WebSocketTests(EngineCase):
             session.send("4" + "x" * 1_000)
         self.assertTrue(session.is_closed)
         self.assertEqual(self.socket.packets(), [])
+
+    def test_still_slow(self) -> None:
+        """A reader who takes the session's own packets and nothing more is not written to."""
+        session = self.framing()
+        session.block(self.socket)
+        session.send("4a")
+        self.socket.on_write = lambda: session.block(self.socket)
+        session.unblock(self.socket)
+        self.assertEqual((self.socket.packets(), self.app.paused), (["4a"], True))
 
     def test_end(self) -> None:
         """The session ends with its WebSocket, and the WebSocket with its session."""

@@ -205,19 +205,25 @@ class LinkTests(SocketIOCase):
         self.assertFalse(page.session.is_closed)
 
     def test_taken_back(self) -> None:
-        """What waits for a poll when a right is taken away is not delivered, nor after an upgrade."""
-        for upgrades in (False, True):
-            page = self.page(snapshot=make_moderator(7))
+        """What waits when a right is taken away is not delivered: between polls, before the first, in an upgrade."""
+        for moment in ("between polls", "before the first", "after the upgrade", "in the upgrade"):
+            page = Page(self.hub, self.clock, make_moderator(7))
+            page.says("0")
+            if moment != "before the first":
+                page.polls()
+            if moment == "in the upgrade":
+                page.polls()
+                page.probe()
             self.publish()
             page.identity.snapshot = make_client(7)
             self.hub.control(Control("identity", "7"))
-            if upgrades:
+            if moment == "after the upgrade":
                 page.probe()
+            if "upgrade" in moment:
                 page.upgrade()
             page.polls()
-            page.look()
-            self.assertEqual(page.numbers(), [])
-            self.assertIn("livepush:back", "".join(page.packets))
+            self.assertEqual(page.numbers(), [], moment)
+            self.assertIn("livepush:back", "".join(page.packets), moment)
 
     def test_heartbeat(self) -> None:
         """The offset moves while nothing happens."""
@@ -263,7 +269,9 @@ class LinkTests(SocketIOCase):
             self.assertEqual(
                 json.loads(packet.removeprefix("44")), {"message": "not logged in", "data": {"code": 4401}}
             )
-            self.assertEqual((page.says("0"), page.session.is_closed), ([], False))
+            self.assertFalse(page.socket.reading_paused)
+            if phase is Phase.POLLING:
+                self.assertEqual(post(page.session, b"1").body, b"ok")
 
     def test_asked_for_too_much(self) -> None:
         """What a page authenticates with has a form."""
