@@ -1,0 +1,1 @@
+"""What every transport refuses, and where each of its bounds is, on bare sockets."""
