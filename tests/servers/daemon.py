@@ -26,8 +26,6 @@ SECRET_KEY = "a key for tests only, which is long enough for Django's own checks
 _SETTINGS = f"""
 from pathlib import Path
 
-from tests.servers.program import WAIT_SECONDS, Program
-
 SECRET_KEY = {SECRET_KEY!r}
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 INSTALLED_APPS = [
