@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ TEXTS = ('café \u2028 </script> "q"', 'café \u2028 </script> "q" \\ \x01 \U000
 RECORD = """
 "use strict";
 window.heard = [];
+window.ws_order_note = () => {}; // an event that the exchange does not have
 for (const what of ["order_lock", "order_done", "order_free", "orders_load"]) {
   let given;
   Object.defineProperty(window, "ws_" + what, {
@@ -129,7 +131,9 @@ async (push) => {
   return Object.keys(notes);
 }
 """
-"""A client for each transport, all in one page."""
+"""A client for each transport, all in one page; as many as `TRANSPORTS`."""
+
+TRANSPORTS = 9
 
 
 class EveryPage(Visit):
@@ -197,7 +201,7 @@ class EveryPage(Visit):
         person.goto("/")
         self._add_libraries(page)
         names = page.evaluate(CLIENTS, self._exchange.push_url)
-        assert len(names) == 9, names
+        assert len(names) == TRANSPORTS, names
         for text in TEXTS:
             self._exchange.publish("note", {"text": text})
         page.wait_for_function(
@@ -243,16 +247,17 @@ class EveryPage(Visit):
 
         locks = [["lock", order, ""] for order in (5, 6, 7)]
         dones = [["done", order, "hide"] for order in (5, 6)]
+        heard = {path: page.evaluate("heard") for path, page in tabs.items()}
         for path, page in tabs.items():
             boris.stayed(page)
-            heard = page.evaluate("heard")
             if path in RECOVERING:
-                assert heard == locks + dones, (path, heard)
+                # A stock client may be given the last event again by another process, and its row ignores it.
+                assert [event for event, _ in groupby(heard[path])] == locks + dones, (path, heard)
             else:
-                events = [event for event in heard if event != ["load"]]
+                events = [event for event in heard[path] if event != ["load"]]
                 assert events == [locks[0], locks[2], dones[1]], (path, heard)
 
-    def _while_away(self, tabs: dict[str, Page], end: Any, act: Any) -> None:
+    def _while_away(self, tabs: dict[str, Page], end: Callable[[], object], act: Callable[[], object]) -> None:
         """Something happens while no daemon runs, and every page knows that it is not live."""
         end()
         for page in tabs.values():

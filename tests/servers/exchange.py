@@ -81,7 +81,7 @@ class Exchange:
 
     def publish(self, type: str, data: dict[str, Any]) -> None:  # noqa: A002 - livepush's word
         """An event of the orders, confirmed."""
-        self.manage("livepush", "publish", "orders", type, json.dumps(data))
+        self.manage("livepush", "publish", "orders", type, json.dumps(data, ensure_ascii=False))
 
     def __enter__(self) -> Self:
         return self
