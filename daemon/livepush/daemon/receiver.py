@@ -16,6 +16,7 @@ from django.http import Http404
 from twisted.logger import Logger
 
 from livepush.broker.envelope import Json
+from livepush.broker.url import BrokerURL
 from livepush.daemon.entitlement import Directory, Snapshot
 from livepush.daemon.errors import LoggedOut, Refusal
 from livepush.daemon.identity import IdentitySettings, Reader, directory_of, with_connections
@@ -38,6 +39,7 @@ class Receiver:
         settings: how users are looked up.
         registry: the declared channels.
         outlet: what `publish` uses.
+        broker: that `publish` is to use here; None: what the settings say.
     """
 
     def __init__(
@@ -45,7 +47,10 @@ class Receiver:
         settings: IdentitySettings,
         registry: channels.Registry = channels.declared,
         outlet: Outlet = outlet,
+        broker: BrokerURL | None = None,
     ) -> None:
+        if broker is not None:
+            outlet.lead_to(broker)
         self._reader, self._registry, self._outlet = Reader(settings, registry), registry, outlet
         self._directory: Directory = directory_of(registry)
 

@@ -82,7 +82,7 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     hub.waiting.is_ready = lambda: feed.ready
     feed.watch(lambda _: hub.flush())
     availability = Availability(feed)
-    calls = hub.calls = _calls(site, reactor)
+    calls = hub.calls = _calls(site, url, reactor)
     front = Front(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
     served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy, conf.sockjs_client)
     tree = resources(served, settings.status_token, lambda: hub.connections, availability.reasons)
@@ -115,12 +115,14 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     return Daemon(reactor, settings, listeners, availability, feed, hub, site.identifier, calls, embedded, warnings)
 
 
-def _calls(site: Site, reactor: Any) -> Calls:
+def _calls(site: Site, url: BrokerURL, reactor: Any) -> Calls:
     from livepush.daemon.receiver import Receiver  # Django is imported when it is needed
 
     conf = site.conf
     settings = CallSettings(conf.call_threads, conf.call_queue, conf.call_timeout, conf.calls)
-    receiver = Receiver(site.identifier.settings)
+    # The broker in this process has one user, who may publish; of another only the settings name such a user.
+    own = url if url.embedded and conf.publish_url is None else None
+    receiver = Receiver(site.identifier.settings, broker=own)
     pool = Pool("livepush-calls", settings.threads, settings.queue, reactor, receiver.end)
     return Calls(settings, pool, receiver.perform, reactor)
 

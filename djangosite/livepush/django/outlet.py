@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from livepush.django.conf import conf
@@ -15,6 +16,7 @@ from livepush.django.server import uwsgi_fault
 
 if TYPE_CHECKING:
     from livepush.broker.publisher import Draft, Publisher
+    from livepush.broker.url import BrokerURL
 
 _log = logging.getLogger("livepush")
 
@@ -51,6 +53,10 @@ class Outlet:
     def renew_lock(self) -> None:
         """For a forked child: the lock may have been held by a thread that does not exist here."""
         self._lock = threading.Lock()
+
+    def lead_to(self, broker: BrokerURL) -> None:
+        """Lets a publisher that is not made yet be one for this broker: that of the process itself."""
+        self._make = partial(make_publisher, broker)
 
     def flush(self, timeout: float = 5) -> int:
         """Waits until the broker has answered for everything that this process has published.
@@ -91,8 +97,12 @@ class Outlet:
             self._publisher = before
 
 
-def make_publisher() -> Publisher:
-    """A publisher as the settings say. It makes its thread and connection when it has something to send."""
+def make_publisher(broker: BrokerURL | None = None) -> Publisher:
+    """A publisher as the settings say. It makes its thread and connection when it has something to send.
+
+    Args:
+        broker: another than that of the settings.
+    """
     from livepush.broker.publisher import Publisher, PublisherSettings  # pika is needed from here on only
 
     fault = uwsgi_fault()
@@ -100,7 +110,7 @@ def make_publisher() -> Publisher:
         _log.error("livepush: nothing is published by this process: %s %s", fault.what, fault.remedy)
     known = conf()
     settings = PublisherSettings(
-        url=known.publishing_broker(),
+        url=broker or known.publishing_broker(),
         messages=known.backlog_messages,
         bytes=known.backlog_bytes,
         flush_seconds=known.flush_seconds,
