@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -206,6 +208,55 @@ class BoundsTests(Case):
         """Bounds that bound nothing are refused."""
         for changes in ({"threads": 0}, {"queue": 0}, {"in_flight": True}, {"seconds": 0}, {"seconds": float("nan")}):
             self.assertRaises(ValueError, CallSettings, **changes)
+
+
+class AnyOrderTests(SynchronousTestCase):
+    """Whatever comes first: thread, time, or the end of the connection."""
+
+    @given(st.lists(st.sampled_from(["call", "begin", "end", "time", "go"]), max_size=40))
+    @settings(max_examples=150)
+    def test_exactly_one_answer(self, steps: list[str]) -> None:
+        """Every call has one answer, or its connection went; one that is told as not begun never begins."""
+        case = Case()
+        case.setUp()
+        case.make(in_flight=3, seconds=10)
+        browser = case.browser()
+        called, told, ends = 0, dict[int, str](), list[Callable[[], None]]()
+
+        def read() -> None:
+            for n, code in codes(browser.link.messages()):
+                self.assertNotIn(n, told)
+                told[n] = code
+
+        for step in steps:
+            match step:
+                case "call":
+                    called += 1
+                    browser.connection.received(b'{"op":"call","n":%d,"channel":"a","type":"b","data":{}}' % called)
+                case "begin" if case.threads.waiting:
+                    ends.append(case.threads.begin())
+                case "end" if ends:
+                    ends.pop(0)()
+                case "time":
+                    case.clock.advance(4)
+                case "go":
+                    browser.connection.abort()
+                    break
+            read()
+            self.assertLessEqual(case.calls.in_flight, 3)
+        gone = browser.connection.ended
+        while case.threads.waiting:
+            ends.append(case.threads.begin())
+        for end in ends:
+            end()
+        case.clock.advance(10)
+        read()
+        self.assertEqual((case.calls.in_flight, case.clock.getDelayedCalls()), (0, []))
+        if not gone:
+            self.assertEqual(sorted(told), list(range(1, called + 1)))
+        begun = {call.n for *_, call in case.done}
+        self.assertFalse(begun & {n for n, code in told.items() if code in ("busy", "too_many_calls")})
+        self.assertTrue({n for n, code in told.items() if code in ("ok", "timeout")} <= begun)
 
 
 class EndTests(Case):
