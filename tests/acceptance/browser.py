@@ -97,9 +97,14 @@ class Person:
             expect(row).to_be_visible(timeout=PATIENCE_MS)
 
     def press(self, order: int, button: str) -> None:
-        """Click a button of a row, and wait for the page that follows."""
-        with self.page.expect_navigation():
-            self.row(order).get_by_role("button").get_by_text(button).click()
+        """Click a button of a row, and wait for what follows: a page, or where orders are locked in place the lock."""
+        clicked = self.row(order).get_by_role("button").get_by_text(button)
+        if button == "Lock":
+            clicked.click()
+            expect(self.row(order)).to_contain_class(MINE)
+        else:
+            with self.page.expect_navigation():
+                clicked.click()
         self.watch()
 
     def goto(self, path: str, page: Page | None = None) -> None:

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from exchange.visitor import Visitor
 from tests.acceptance.browser import DONE, HIDDEN, LOCKED, MINE, Person, Visit, chromium
@@ -153,6 +153,8 @@ class EveryPage(Visit):
             with self.step(f"{path}: anna locks order {order}, mod finishes it", *people):
                 self.lock_and_finish(path, order, people, other)
         assert not self.faults, self.faults
+        with self.step("who is too late with a lock is told so, over the connection too", anna, boris, mod):
+            self.late_lock(anna, [boris, mod])
         with self.step("each text comes whole over every transport", mod):
             self.texts(mod)
         assert not self.faults, self.faults
@@ -194,6 +196,18 @@ class EveryPage(Visit):
             page.wait_for_function("() => heard.some((event) => event[0] === 'free')")
             heard = [event for event in page.evaluate("heard") if event != ["load"]]
             assert heard == events, (path, heard, events)
+
+    def late_lock(self, first: Person, late: Sequence[Person]) -> None:
+        """The pages that lock over their connection, with a row that has not followed."""
+        for person, path in zip(late, ("/", "/socketio/"), strict=True):
+            person.goto(path)
+            person.row(8).evaluate("(row) => { row.dataset.version = 99; }")
+        first.goto("/")
+        first.press(8, "Lock")
+        for person in late:
+            person.row(8).get_by_role("button").get_by_text("Lock").click()
+            expect(person.page.locator("#latest")).to_contain_text("Somebody else has locked order 8.")
+            person.stayed()
 
     def texts(self, person: Person) -> None:
         """What is hard to frame, and what is large, arrives as it was published and in order, once."""

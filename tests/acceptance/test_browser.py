@@ -41,7 +41,7 @@ class BrowserTests(SynchronousTestCase):
             self.tell("three_users", demo.url)
 
     def test_every_page(self) -> None:
-        """Stock clients, over each of their transports, show the same, and miss nothing that happens without a daemon."""
+        """Stock clients, over each of their transports, show the same, and miss nothing while no daemon runs."""
         vhost = shared_rabbitmq().fresh_vhost()
         self.addCleanup(vhost.delete)
         self.tell("every_page", environ={"BROKER": vhost.url()})

@@ -2,14 +2,15 @@
  * reload.
  *
  * An event says what became of one order; the row is drawn from it with the rules of row.py, so that a push leaves
- * what a reload would show. Every row knows its version: whatever is not newer is ignored, because the answers of the site and
- * the events of several workers may overtake each other.
+ * what a reload would show. Every row knows its version: whatever is not newer is ignored, because the answers of the
+ * site and the events of several workers may overtake each other, and a stock client may be given an event twice.
  *
  * How events come is the business of one script for each page: native.js, socketio.js, sockjs.js, sse.js. They call
  *
  *   ws_order_lock(data), ws_order_done(data), ws_order_free(data)     what became of an order
  *   ws_orders_load()                                                  take over the list as the site has it now
  *   ws_status(light, text)                                            "live", "wait" or "off", in words
+ *   ws_locks_by(call)                                                 `call(order)` locks one, and promises its data
  *   ws_daemon                                                         where to connect to
  *   ws_transports                                                     and by what, if the page's address says so
  */
@@ -196,6 +197,27 @@
   };
 
   // ------------------------------------------------------------------------------------------------------------ forms
+
+  /** Lock over the page's connection while there is one: the form is for when there is none, and for other pages. */
+  window.ws_locks_by = (call) => {
+    body.addEventListener("submit", (event) => {
+      const button = event.target.querySelector(".button_lock");
+      if (!button || lamp.dataset.status !== "live") return;
+      event.preventDefault();
+      button.disabled = true;
+      call(Number(event.target.closest("[data-order]").dataset.order)).then(
+        (data) => {
+          const row = rowFor(data);
+          if (row) draw(row, "locked", true, false);
+        },
+        (error) => {
+          button.disabled = false;
+          tell(error.message);
+          refresh(); // it may have been locked all the same: the answer was lost, or somebody was faster
+        }
+      );
+    });
+  };
 
   // The second half of a double click would be refused as "already locked".
   let sent = false;

@@ -24,6 +24,13 @@
   socket.on("free", ws_order_free);
   socket.on("livepush:resync", ws_orders_load);
 
+  ws_locks_by(async (order) => {
+    const request = { channel: "orders", type: "lock", data: { order } };
+    const answer = await socket.timeout(20000).emitWithAck("livepush:call", request);
+    if (!answer.ok) throw new Error(answer.message);
+    return answer.data;
+  });
+
   function lost(text) {
     if (socket.active) ws_status("wait", "Connecting…");
     else ws_status("off", "Not live: " + text);

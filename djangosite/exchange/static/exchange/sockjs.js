@@ -1,5 +1,5 @@
-/* The page over SockJS, with the stock client, written as such pages always were. The client does not come back by itself
- * and keeps no position, so the page does it: five seconds after a loss it connects anew and loads the list.
+/* The page over SockJS, with the stock client, written as such pages always were. The client does not come back by
+ * itself and keeps no position, so the page does it: five seconds after a loss it connects anew and loads the list.
  */
 (function () {
   "use strict";
