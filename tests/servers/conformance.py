@@ -18,14 +18,17 @@ WAIT_SECONDS = 60.0
 class ConformanceServer:
     """One process, which listens when this returns.
 
+    Args:
+        words: more of its options.
+
     Attributes:
         url: of its root.
         port: on 127.0.0.1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *words: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "livepush.daemon.conformance", "--port", "0"],
+            [sys.executable, "-W", "error", "-m", "livepush.daemon.conformance", "--port", "0", *words],
             env=clean_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

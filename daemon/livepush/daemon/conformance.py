@@ -212,14 +212,14 @@ class Mirror:
             self._timer = None
 
 
-def _mirrors(front: Front) -> EngineEndpoint:
+def _mirrors(front: Front, times: EngineSettings) -> EngineEndpoint:
     def accept(socketio: SocketIO, namespace: str) -> Member | None:
         return Mirror(socketio, namespace, front.clock) if namespace in NAMESPACES else None
 
     def make(session: EngineSession) -> SocketIO:
-        return SocketIO(session, accept, front.limits, front.clock, TIMES.connect)
+        return SocketIO(session, accept, front.limits, front.clock, times.connect)
 
-    return EngineEndpoint(front, make, TIMES)
+    return EngineEndpoint(front, make, times)
 
 
 # -- SockJS ------------------------------------------------------------------------------------------------------------
@@ -262,12 +262,12 @@ class SockJSClose(SockJSEcho):
 # -- the server --------------------------------------------------------------------------------------------------------
 
 
-def applications(front: Front) -> dict[str, IResource]:
+def applications(front: Front, times: EngineSettings = TIMES) -> dict[str, IResource]:
     """All test applications, by path."""
     return {
         "/ws-echo": EchoEndpoint(front),
-        "/engine.io": EngineEndpoint(front, EngineEcho, TIMES),
-        "/socket.io": _mirrors(front),
+        "/engine.io": EngineEndpoint(front, EngineEcho, times),
+        "/socket.io": _mirrors(front, times),
         "/echo": SockJSEndpoint(front, SockJSEcho, SOCKJS),
         "/disabled_websocket_echo": SockJSEndpoint(front, SockJSEcho, replace(SOCKJS, websocket=False)),
         "/cookie_needed_echo": SockJSEndpoint(front, SockJSEcho, replace(SOCKJS, cookie_needed=True, jsessionid=True)),
@@ -275,18 +275,19 @@ def applications(front: Front) -> dict[str, IResource]:
     }
 
 
-def listen(reactor: Any, port: int) -> Any:
+def listen(reactor: Any, port: int, times: EngineSettings = TIMES) -> Any:
     """Serves them on 127.0.0.1.
 
     Args:
         reactor: that serves.
         port: 0: any that is free.
+        times: of Engine.IO.
 
     Returns:
         The listening port.
     """
     front = Front(Hub(Directory(()), reactor), Nobody(), AnyOrigin(), LIMITS, reactor, lambda: True)
-    web = Web(resources(applications(front), None, lambda: 0, lambda: ()), reactor)
+    web = Web(resources(applications(front, times), None, lambda: 0, lambda: ()), reactor)
     listening = reactor.listenTCP(port, web, interface=LOOPBACK)
     listening.transport = EagerServer
     return listening
@@ -300,7 +301,11 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m livepush.daemon.conformance", description="serves what the protocols' test suites ask for"
     )
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; without it any that is free")
-    host = listen(reactor, parser.parse_args(arguments).port).getHost()
+    parser.add_argument(
+        "--patient", action="store_true", help="with Engine.IO's usual times in place of those that its suite expects"
+    )
+    options = parser.parse_args(arguments)
+    host = listen(reactor, options.port, EngineSettings() if options.patient else TIMES).getHost()
     sys.stdout.write(f"http://{host.host}:{host.port}\n")
     sys.stdout.flush()
     cast(Any, reactor).run()
