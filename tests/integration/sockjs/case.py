@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ from tests.unit.daemon.doubles import FakeIdentity, make_client, make_hub
 
 ORIGIN = "http://testserver"
 COOKIE = "sessionid=x"
+WAIT_SECONDS = 10.0
 LIMITS = Limits(message_bytes=200_000, outbound_bytes=512 * 1024, heartbeat_seconds=3_600.0)
 NATIVE, CLASSIC, LEGACY = "/livepush/sockjs", "/orders", "/legacy"
 CLIENT = Path(__file__).with_name("client.mjs")
@@ -82,6 +84,12 @@ class SockJSCase(TestCase):
     def in_reactor(self, work: Callable[[], Any]) -> Any:
         """Runs something in the reactor's thread, from the client's."""
         return blockingCallFromThread(self.reactor, work)
+
+    def until(self, done: Callable[[], Any]) -> None:
+        """Asks in the reactor, from the client's thread, until it is so."""
+        late = time.monotonic() + WAIT_SECONDS
+        while not self.in_reactor(done):
+            self.assertLess(time.monotonic(), late, "it did not happen in time")
 
     def page(self, path: str, transport: str, cookie: str = COOKIE) -> Script:
         """A page with the stock client."""

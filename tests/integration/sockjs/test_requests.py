@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from livepush.daemon.settings import Limits
 from livepush.daemon.sockjsapp import SockJSSettings
 from livepush.wire.closing import Close
-from tests.clients.websocket import TEXT, WebSocket, connect
+from tests.clients.websocket import CLOSE, PING, PONG, TEXT, Closed, WebSocket, connect
 from tests.integration.sockjs.case import CLASSIC, COOKIE, LEGACY, NATIVE, ORIGIN, SockJSCase
 from tests.unit.daemon.doubles import make_snapshot
 
@@ -229,6 +229,19 @@ class AddressTests(RawCase):
 
         return self.client(work)
 
+    def test_full_of_the_past(self) -> Deferred[Any]:
+        """Sessions that are over and still remembered count as well: nobody fills the memory with them."""
+        self.identity.snapshot = None
+
+        def work() -> None:
+            for _ in range(self.limits.connections):
+                self.session()
+            self.assertEqual(self.in_reactor(lambda: self.hub.connections), 0)
+            with self.ask("POST", f"{NATIVE}/0/one-more/xhr") as answer:
+                self.assertEqual((answer.status, answer.header("Retry-After")), (503, "5"))
+
+        return self.client(work)
+
     def test_iframe(self) -> Deferred[Any]:
         """The iframe's page is cached, and shown on the site's own pages only."""
 
@@ -291,11 +304,10 @@ class SendTests(RawCase):
         def work() -> None:
             path = self.session()
             kept = self.ask("POST", f"{path}/xhr_send", HELLO)
-            self.in_reactor(lambda: None)
-            while True:  # until the first one has come
-                with self.ask("POST", f"{path}/xhr_send", HELLO) as answer:
-                    if answer.status == 503:
-                        break
+            [session] = self.endpoints[NATIVE].sessions.values()
+            self.until(lambda: session._parked is not None)
+            with self.ask("POST", f"{path}/xhr_send", HELLO) as second:
+                self.assertEqual(second.status, 503)
             self.identity.waits = False
             self.in_reactor(lambda: self.identity.waiting.pop().callback(None))
             self.assertEqual(kept.status, 204)
@@ -363,8 +375,7 @@ class ReceiveTests(RawCase):
             path = f"{NATIVE}/000/aborted"
             with self.ask("POST", f"{path}/xhr_streaming") as first:
                 next(first.chunks())
-            while self.in_reactor(lambda: self.hub.connections):
-                pass
+            self.until(lambda: not self.hub.connections)
             self.assertEqual(self.poll(path), b"o\n")
 
         return self.client(work)
@@ -472,8 +483,58 @@ class WebSocketTests(RawCase):
                     self.assertEqual(client.receive_text(), "o")
                     client.send_frame(TEXT, payload)
                     self.assertEqual(client.receive_close().code, code, payload[:10])
-            while self.in_reactor(lambda: self.hub.connections):
-                pass
+            self.until(lambda: not self.hub.connections)
+
+        return self.client(work)
+
+    def test_nothing_behind(self) -> Deferred[Any]:
+        """Behind the end of a WebSocket that broke the rules there are no events."""
+
+        def work() -> None:
+            with self.web_socket(f"{CLASSIC}/0/a/websocket") as client:
+                self.assertEqual(client.receive_text(), "o")
+                client.send_text("{}")
+                self.assertEqual(client.receive().opcode, CLOSE)
+                self.publish({"n": 1})
+                client.send_close(Close.BAD_MESSAGE)
+                with self.assertRaises(Closed):
+                    client.receive()
+
+        return self.client(work)
+
+    def test_slow(self) -> Deferred[Any]:
+        """For a client that does not read events wait, up to the bound."""
+
+        def work() -> None:
+            with self.web_socket(f"{NATIVE}/0/a/websocket") as client:
+                client.send_text(HELLO)
+                self.assertEqual(client.receive_text(), "o")
+                self.assertIn("welcome", client.receive_text())
+                [connection] = self.in_reactor(lambda: list(self.hub._connections))
+                for number in range(20_000):
+                    self.publish({"n": number, "pad": "x" * 1_000})
+                    if connection.out.holds:
+                        break
+                self.assertTrue(connection.out.holds)
+                for expected in range(number + 1):
+                    [text] = json.loads(client.receive_text()[1:])
+                    self.assertEqual(json.loads(text)["data"]["n"], expected)
+
+        return self.client(work)
+
+    def test_sign_of_life(self) -> Deferred[Any]:
+        """Whatever the client sends is one."""
+
+        def work() -> None:
+            with self.web_socket(f"{CLASSIC}/0/a/websocket") as client:
+                self.assertEqual(client.receive_text(), "o")
+                [connection] = self.in_reactor(lambda: list(self.hub._connections))
+                connection.heard = False
+                client.send_frame(PONG)
+                self.until(lambda: connection.heard)
+                self.in_reactor(connection.beat)
+                self.assertEqual(client.receive_text(), "h")
+                self.assertEqual(client.receive().opcode, PING)
 
         return self.client(work)
 

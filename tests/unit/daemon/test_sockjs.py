@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -21,7 +22,7 @@ from livepush.daemon.heartbeat import SLOTS
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.settings import Limits
 from livepush.daemon.sockjs import SockJSEndpoint
-from livepush.daemon.sockjsapp import SockJSSettings
+from livepush.daemon.sockjsapp import SockJSSession, SockJSSettings
 from livepush.daemon.sockjspush import classic, narrowed, native
 from livepush.daemon.sockjssession import STREAM_BEATS, HttpSession
 from livepush.daemon.web import Web, resources
@@ -37,10 +38,18 @@ DELAY = 5.0
 class Http:
     """One HTTP connection in memory, with one request."""
 
-    def __init__(self, web: Web, method: str, path: str, body: str, cookie: str) -> None:
+    def __init__(
+        self,
+        web: Web,
+        method: str,
+        path: str,
+        body: str,
+        cookie: str,
+        transport: Callable[..., StringTransport] = StringTransport,
+    ) -> None:
         address = IPv4Address("TCP", "127.0.0.1", 4000)
         self.channel: Any = Site.buildProtocol(web, address)
-        self.transport = StringTransport(peerAddress=address)
+        self.transport = transport(peerAddress=address)
         self.channel.makeConnection(self.transport)
         data = body.encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nOrigin: http://testserver\r\nCookie: {cookie}\r\n"
@@ -77,11 +86,19 @@ class Http:
 
     def block(self) -> None:
         """The client does not read."""
-        self.transport.producer.pauseProducing()  # type: ignore[union-attr]
+        cast(Any, self.transport.producer).pauseProducing()
 
     def unblock(self) -> None:
         """It reads again."""
-        self.transport.producer.resumeProducing()  # type: ignore[union-attr]
+        cast(Any, self.transport.producer).resumeProducing()
+
+
+class Stalled(StringTransport):
+    """The connection of a client that does not read even the first bytes."""
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self.io.write(b"".join(data))
+        cast(Any, self.producer).pauseProducing()
 
 
 def _joined(raw: bytes) -> bytes:
@@ -196,6 +213,9 @@ class PollingTests(SockJSCase):
         waiting = self.ask("xhr")
         self.hub.close_all(Close.GOING_AWAY, "bye")
         self.assertEqual(waiting.body(), b'c[4000,"bye"]\n')
+        self.assertEqual(self.poll(), b'c[4000,"bye"]\n')
+        self.reactor.advance(DELAY)
+        self.assertEqual(self.native.sessions, {})
 
     def test_heartbeat(self) -> None:
         """A poll is answered with a sign of life, and whoever polls on is never silent."""
@@ -308,6 +328,15 @@ class StreamTests(SockJSCase):
         stream.unblock()
         self.assertEqual(events(stream.body()), [1, 2, "heartbeat"])
 
+    def test_client_that_reads_nothing(self) -> None:
+        """A stream that is not read from its first byte gets nothing of what waits, until it is."""
+        self.greet()
+        self.publish(1)
+        stream = Http(self.web, "POST", "/livepush/sockjs/0/s/xhr_streaming", "", "sessionid=x", Stalled)
+        self.assertEqual(stream.body(), b"h" * 2048 + b"\n")
+        stream.unblock()
+        self.assertEqual(events(stream.body()), [1])
+
     def test_client_that_never_reads(self) -> None:
         """Two heartbeats without anything taken end it."""
         stream = self.ask("xhr_streaming")
@@ -339,6 +368,64 @@ class StreamTests(SockJSCase):
         held = sum(out.out._bytes for out in connection)
         self.assertLessEqual(held, LIMITS.outbound_bytes)
         self.assertEqual(events(self.poll())[0], "resync")
+
+
+class Recorder:
+    """An application that ends its session at the word `end`."""
+
+    def __init__(self, session: SockJSSession) -> None:
+        self.session, self.calls = session, list[str]()
+
+    def opened(self) -> None:
+        self.calls.append("opened")
+
+    def message(self, payload: bytes) -> None:
+        self.calls.append(payload.decode())
+        if payload == b"end":
+            self.session.finish(3000, "Go away!")
+
+    def heard(self) -> None:
+        pass
+
+    def pause(self) -> None:
+        self.calls.append("pause")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+    def closed(self) -> None:
+        self.calls.append("closed")
+
+
+class ApplicationTests(SockJSCase):
+    """What an application is told."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.native._make = lambda session, cookies, query: self.make(session)
+
+    def make(self, session: SockJSSession) -> Recorder:
+        """The application of the one session."""
+        self.app = Recorder(session)
+        return self.app
+
+    def test_calls(self) -> None:
+        """When it may write, what it hears, and once that it is over; nothing behind that."""
+        self.ask("xhr")
+        waiting = self.ask("xhr")
+        self.ask("xhr_send", '["a","end","b"]')
+        self.assertEqual(self.app.calls, ["pause", "opened", "resume", "a", "end", "closed"])
+        self.assertEqual(waiting.body(), b'c[3000,"Go away!"]\n')
+        self.ask("xhr_send", '["c"]')
+        self.native.close()
+        self.assertEqual(self.app.calls[-1], "closed")
+
+    def test_send(self) -> None:
+        """What is sent without a receiver waits for the next one, as one array."""
+        self.ask("xhr")
+        self.app.session.send("é")
+        self.app.session.send("\u2028")
+        self.assertEqual(self.poll(), 'a["é","\\u2028"]\n'.encode())
 
 
 class ClassicTests(SockJSCase):
