@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from livepush.broker.envelope import Event
 from livepush.daemon.calls import Calls, CallSettings
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.errors import Busy, LoggedOut, Refusal
@@ -116,6 +117,7 @@ class AnswerTests(Case):
         browser = self.browser()
         self.call(browser)
         self.outcome = LoggedOut()
+        self.hub.event(Event("orders", "lock", {}), "p-1", 9, 50)
         self.threads.begin()()
         self.assertEqual(browser.link.code, 4401)
         self.assertEqual(browser.link.messages(), [])
