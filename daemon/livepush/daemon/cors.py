@@ -8,7 +8,7 @@ Origin, so that one without, and with a cookie, is refused: this is what stands 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from twisted.web.http import Request
 
@@ -48,7 +48,7 @@ def preflight(request: Request, methods: str) -> bytes:
     """The answer to the question whether such a request may be made, which `refusal` did not refuse: 204."""
     allow(request)
     request.setResponseCode(204)
-    request.defaultContentType = None
+    cast(Any, request).defaultContentType = None
     request.setHeader("Access-Control-Allow-Methods", methods)
     request.setHeader("Access-Control-Allow-Headers", "Content-Type")
     request.setHeader("Access-Control-Max-Age", str(YEAR_SECONDS))

@@ -10,15 +10,16 @@ A POST that comes while the application wants nothing more waits, one at a time.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.http import Request
 
+from livepush.daemon.engineioanswer import refuse, respond
+from livepush.daemon.engineioneighbours import Application, Socket
 from livepush.daemon.settings import Limits
 from livepush.wire import engineio
 from livepush.wire.engineio import Left, Message, Phase, Ponged, Probed, Refused, Session, Upgraded
@@ -38,48 +39,6 @@ class EngineSettings:
     interval: float = 25.0
     timeout: float = 20.0
     connect: float = 10.0
-
-
-class Application(Protocol):
-    """The protocol above."""
-
-    def message(self, data: str | bytes) -> None:
-        """A message has come.
-
-        Raises:
-            BadMessage: it is none of this protocol; the session ends.
-        """
-
-    def heard(self) -> None:
-        """The client has given a sign of life."""
-
-    def resume(self) -> None:
-        """What is written goes out."""
-
-    def pause(self) -> None:
-        """Nothing is to be written until `resume`."""
-
-    def moved(self) -> None:
-        """From here on what is written is WebSocket frames, no more pieces of HTTP bodies."""
-
-    def closed(self, reason: str) -> None:
-        """The session is over."""
-
-
-class Socket(Protocol):
-    """A WebSocket; see `livepush.daemon.engineiosocket.EngineSocket`."""
-
-    def write(self, data: bytes) -> None:
-        """Complete frames."""
-
-    def finish(self, code: int, reason: str) -> None:
-        """The closing handshake, after what was written."""
-
-    def pause_reading(self) -> None:
-        """No more messages."""
-
-    def resume_reading(self) -> None:
-        """Goes on."""
 
 
 class EngineSession:
@@ -420,34 +379,3 @@ class EngineSession:
             refuse(parked, 1)
         self._forget(self)
         self.app.closed(reason)
-
-
-REFUSALS = {
-    0: "Transport unknown",
-    1: "Session ID unknown",
-    2: "Bad handshake method",
-    3: "Bad request",
-    4: "Forbidden",
-    5: "Unsupported protocol version",
-}
-"""The codes of Engine.IO's own refusals."""
-
-
-def respond(request: Request, body: bytes) -> None:
-    """Answers with packets, or `ok`."""
-    request.setHeader("Content-Type", "text/plain; charset=UTF-8")
-    request.setHeader("Content-Length", str(len(body)))
-    request.setHeader("Cache-Control", "no-store")
-    request.write(body)
-    request.finish()
-
-
-def refuse(request: Request, code: int, status: int = 400) -> None:
-    """Answers as stock clients understand it: they open a new session."""
-    body = json.dumps({"code": code, "message": REFUSALS[code]}, separators=(",", ":")).encode()
-    request.setResponseCode(status)
-    request.setHeader("Content-Type", "application/json")
-    request.setHeader("Content-Length", str(len(body)))
-    request.setHeader("Cache-Control", "no-store")
-    request.write(body)
-    request.finish()

@@ -27,7 +27,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from livepush.daemon import cors, upgrade
-from livepush.daemon.engineio import Application, EngineSession, EngineSettings, refuse, respond
+from livepush.daemon.engineio import EngineSession, EngineSettings
+from livepush.daemon.engineioanswer import refuse, respond
+from livepush.daemon.engineioneighbours import Application
 from livepush.daemon.engineiosocket import EngineSocket
 from livepush.daemon.front import FULL, Front
 from livepush.daemon.response import plain

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from livepush.daemon.engineio import EngineSession, refuse
+from livepush.daemon.engineio import EngineSession
+from livepush.daemon.engineioanswer import refuse
 from livepush.daemon.settings import Limits
 from livepush.wire.engineio import Phase, Refused
 from tests.unit.daemon.engines import TIMES, FakeApplication, FakeSocket, Request, make_session, poll, post
