@@ -7,7 +7,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from livepush.broker.envelope import Control, Event, Skip
+from livepush.daemon.connection import Connection
 from livepush.wire.closing import Close
+from livepush.wire.requests import Call
 from tests.integration.socketio.case import SocketIOCase
 from tests.servers.node import Script
 from tests.unit.daemon.doubles import make_moderator, make_snapshot
@@ -28,6 +30,19 @@ def event(page: Script, name: str = "lock") -> list[Any]:
     """The arguments of the next event of this name."""
     line: list[Any] = page.wait_until(lambda line: line[:2] == ["event", name], what=name)
     return line[2:]
+
+
+class EchoingCalls:
+    """A site that answers with what it was told, or refuses."""
+
+    def begin(self, connection: Connection, call: Call) -> None:
+        if call.type == "refuse":
+            connection.refuse(call.n, "refused", "no")
+        else:
+            connection.answer(call.n, call.data)
+
+    def forget(self, connection: Connection) -> None:
+        pass
 
 
 class StockClientTests(SocketIOCase):
@@ -101,6 +116,23 @@ class StockClientTests(SocketIOCase):
                 self.assertEqual(event(page, "livepush:error")[0]["code"], "unknown_op")
                 page.say("emit", "livepush:subscribe", {"channel": 5})
                 self.assertEqual(page.wait_for("disconnect")[0], {"reason": "io server disconnect", "active": False})
+
+        return self.client(work)
+
+    def test_calls(self) -> Deferred[Any]:
+        """What the site answers to a call is its acknowledgement, also when it says no."""
+
+        def work() -> None:
+            self.hub.calls = EchoingCalls()
+            for transport in ("websocket", "polling"):
+                page = self.page(transport)
+                welcomed(page)
+                call = {"channel": "orders", "type": "lock", "data": {"text": TEXT}}
+                page.say("ask", "livepush:call", call)
+                self.assertEqual(page.wait_for("answer"), [{"ok": True, "data": {"text": TEXT}}])
+                page.say("ask", "livepush:call", {**call, "type": "refuse"})
+                refused = {"ok": False, "code": "refused", "retry": False, "message": "no"}
+                self.assertEqual(page.wait_for("answer"), [refused])
 
         return self.client(work)
 
