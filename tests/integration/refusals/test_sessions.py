@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from livepush.broker.envelope import Control
+from livepush.wire.closing import Close
 from tests.clients.rawhttp import Exchange, request
 from tests.clients.websocket import BINARY, TEXT, WebSocket, connect
 from tests.integration.refusals.case import COOKIE, ORIGIN, OWN, Asked, TransportsCase
@@ -177,6 +178,22 @@ class ParkedTests(SessionCase):
             sockjs = polls[1][1]()
             self.assertRegex(sockjs, rb"^c\[4401,")
             self.assertEqual(self.in_reactor(lambda: self.hub.connections), 0)
+
+        return self.client(work)
+
+    def test_shutdown(self) -> Deferred[Any]:
+        """A process that goes does not wait for parked sessions, and tells whoever polls then to come back."""
+
+        def work() -> None:
+            path = self.engine()
+            self.sockjs()
+            with self.ask(Asked("GET", "/livepush/sse")) as stream:
+                stream.until(b'"op":"welcome"')
+                self.in_reactor(lambda: self.hub.close_all(Close.GOING_AWAY, "bye"))
+                self.assertTrue(stream.closed())
+            self.assertEqual(self.in_reactor(lambda: self.hub.connections), 0)
+            self.assertRegex(self.say("POST", f"{SOCKJS}/xhr", b""), rb"^c\[4000,")
+            self.say("GET", path, status=400)  # upon which the client begins anew
 
         return self.client(work)
 
