@@ -55,6 +55,7 @@ class EngineSession:
         "_blocked",
         "_clock",
         "_deaf",
+        "_due",
         "_forget",
         "_limits",
         "_parked",
@@ -97,7 +98,9 @@ class EngineSession:
         self._upgrade: Socket | None = None  # that wants to
         self._upgrade_timer: IDelayedCall | None = None
         self._blocked = self._deaf = False
-        self._timer: IDelayedCall | None = clock.callLater(settings.interval, self._ping)
+        self._timer: IDelayedCall | None = None
+        self._due = clock.seconds()
+        self._set_timer(self._due + settings.interval, self._ping)
 
     @property
     def handshake(self) -> str:
@@ -287,7 +290,7 @@ class EngineSession:
             case Message():
                 self.app.message(event.data)
             case Ponged():
-                self._set_timer(self._settings.interval, self._ping)
+                self._set_timer(self._clock.seconds() + self._settings.interval, self._ping)
             case Left():
                 self.close("the client has left", engineio.NOOP)
             case Probed():
@@ -331,17 +334,19 @@ class EngineSession:
 
     def _ping(self) -> None:
         self._timer = None
-        self._set_timer(self._settings.timeout, self._silent)
+        # From when the ping was due: a reactor that is late with it gives the client no more time.
+        self._set_timer(self._due + self._settings.timeout, self._silent)
         self.send(engineio.PING)
 
     def _silent(self) -> None:
         self._timer = None
         self.close("ping timeout")
 
-    def _set_timer(self, seconds: float, call: Callable[[], None]) -> None:
+    def _set_timer(self, due: float, call: Callable[[], None]) -> None:
         self._stop_timer()
+        self._due = due
         if not self.is_closed:
-            self._timer = self._clock.callLater(seconds, call)
+            self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), call)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -51,6 +51,15 @@ class TimeTests(EngineCase):
             self.assertEqual(self.app.closed_because, "ping timeout")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_late_ping(self) -> None:
+        """A process that is late with a ping is not late with the end."""
+        session = self.framing()
+        self.clock.advance(TIMES.interval + 1)
+        self.clock.advance(TIMES.timeout - 1 - TICK)
+        self.assertFalse(session.is_closed)
+        self.clock.advance(TICK)
+        self.assertTrue(session.is_closed)
+
     def test_pong(self) -> None:
         """A pong begins the next interval."""
         session = self.framing()
