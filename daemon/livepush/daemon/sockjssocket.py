@@ -35,6 +35,7 @@ class SockJSSocket(WebSocketLink):
         if self.carrier is Carrier.WEBSOCKET:
             self.write(text_frame(sockjs.OPEN))
         self.app = self.make(self, cookies, self.query)
+        self.__dict__.pop("query", None)  # no longer needed, and a connection may last for days
         self.app.opened()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:

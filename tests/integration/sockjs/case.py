@@ -42,6 +42,8 @@ class SockJSCase(TestCase):
 
     limits = LIMITS
     settings = SockJSSettings()
+    origins = OriginSettings(allowed=(ORIGIN,))
+    client_address = "/static/sockjs.js"
 
     def setUp(self) -> None:
         self.reactor = cast(Any, reactor)
@@ -49,9 +51,8 @@ class SockJSCase(TestCase):
         self.identity = FakeIdentity(make_client())
         self.ready = True
         self.published = 0
-        origins = OriginSettings(allowed=(ORIGIN,), trusted=(), hosts=(), https_only=False)
-        self.front = Front(self.hub, self.identity, origins, self.limits, self.reactor, lambda: self.ready)
-        old = SockJSSettings(legacy=True, client="/static/sockjs.js")
+        self.front = Front(self.hub, self.identity, self.origins, self.limits, self.reactor, lambda: self.ready)
+        old = SockJSSettings(legacy=True, client=self.client_address)
         self.endpoints = {
             NATIVE: SockJSEndpoint(self.front, native(self.front), self.settings),
             CLASSIC: SockJSEndpoint(self.front, classic(self.front, CLASSIC), self.settings),
