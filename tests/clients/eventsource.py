@@ -1,11 +1,15 @@
-"""A stream of server-sent events as a browser reads it (HTML standard, 9.2.6), bytes in and messages out."""
+"""A stream of server-sent events as a browser reads it (HTML standard, 9.2.6), and a client that blocks around it."""
 
 from __future__ import annotations
 
 import json
 import re
+import socket
 from dataclasses import dataclass
 from typing import Any
+
+SECONDS = 20.0
+"""How long a client waits for bytes."""
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,41 @@ class EventSource:
             self._id = value
         elif name == "retry" and value.isdecimal():
             self.retry = int(value)
+
+
+class Stream:
+    """A client that reads as much as it is told to."""
+
+    def __init__(self, port: int, target: str = "/livepush/sse?channels=orders", *headers: str) -> None:
+        self.source = EventSource()
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        self.socket.settimeout(SECONDS)
+        self.socket.connect(("127.0.0.1", port))
+        self.socket.sendall("\r\n".join((f"GET {target} HTTP/1.1", "Host: x", *headers)).encode() + b"\r\n\r\n")
+
+    def head(self) -> str:
+        """The answer's, without what follows."""
+        data = b""
+        while not data.endswith(b"\r\n\r\n"):
+            piece = self.socket.recv(1)
+            if not piece:
+                break
+            data += piece
+        return data.decode()
+
+    def messages(self) -> list[Message]:
+        """At least one; none when the stream has ended."""
+        while piece := self.socket.recv(65_536):
+            if found := self.source.feed(piece):
+                return found
+        return []
+
+    def until(self, op: str) -> list[Any]:
+        """What is said up to such a message."""
+        said: list[Any] = []
+        while not said or said[-1]["op"] != op:
+            found = self.messages()
+            assert found, "the stream has ended"
+            said += [message.said for message in found]
+        return said

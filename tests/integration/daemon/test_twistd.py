@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.clients.eventsource import Stream
 from tests.clients.websocket import WebSocket, connect
 from tests.servers.daemon import Daemon, clean_environment, django_site, twistd
 from tests.servers.ports import free_ports
@@ -80,6 +81,28 @@ class EmbeddedTests(DaemonCase):
         self.assertLess(seconds, 5.0)
         self.assertNotIn("Traceback", daemon.output)
         self.assertNotIn(django_site().cookie.partition("=")[2], daemon.output)
+
+    def test_every_transport(self) -> None:
+        """One process serves them all, by the same cookie; a stream is told the end too."""
+        port, amqp = free_ports(2)
+        daemon = self.start("--broker", f"embedded:{amqp}", "--port", str(port))
+        daemon.wait_for("Feed ready")
+        for path in ("/livepush/sockjs/info", "/socket.io/?EIO=4&transport=polling"):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            self.addCleanup(connection.close)
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, bool(answer.read())), (200, True), path)
+        stranger = Stream(port, "/livepush/sse", "Cookie: sessionid=nobody-at-all")
+        self.addCleanup(stranger.socket.close)
+        self.assertIn(" 403 ", stranger.head())
+        stream = Stream(port, "/livepush/sse", f"Cookie: {django_site().cookie}")
+        self.addCleanup(stream.socket.close)
+        self.assertIn(" 200 ", stream.head())
+        (welcome,) = stream.until("welcome")
+        self.assertEqual((welcome["user"], "news" in welcome["channels"]), (django_site().user, True))
+        daemon.terminate()
+        self.assertEqual(stream.until("close")[-1]["code"], 4000)
 
     def test_only_what_matters_is_logged(self) -> None:
         """`--log-level warn` leaves the warnings."""
