@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
 from enum import Enum, auto
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -332,13 +333,16 @@ class Connection:
 
     def _apply(self, grants: Audiences) -> None:
         """Goes on by a new snapshot: from where it was in what it had and has, anew in what it has now."""
-        if not self.suspended and grants == self.channels:
+        before = self.channels
+        kept = {name: audience for name, audience in grants.items() if before.get(name) == audience}
+        # What was heard comes first. What passes the bound stays refused, until there is room for it.
+        more = ((name, audience) for name, audience in grants.items() if name not in kept)
+        new = dict(islice(more, self._limits.subscriptions - len(kept)))
+        if not self.suspended and before == kept | new:
             return
         self.suspend()
         self._stop_timer()
-        history, before, self.channels = self.hub.history, self.channels, {}
-        kept = {name: audience for name, audience in grants.items() if before.get(name) == audience}
-        new = {name: audience for name, audience in grants.items() if name not in kept}
+        history, self.channels = self.hub.history, {}
         self.out.keep(kept)
         self._listen(kept, {name: history.after(name, self._suspended_at) for name in kept})
         self.hub.subscribe(self, new, {name: [] for name in new}, 0)
