@@ -148,7 +148,7 @@ class InTransactionTests(CommittedCase):
         self.assertEqual(self.recorder.types, ["lock"])
 
     def test_foreign_hook_commits_meanwhile(self) -> None:
-        """An event still waits, and is not rolled back, after an earlier hook has committed a transaction of its own."""
+        """An event still waits, and is not rolled back, while a hook before it commits a transaction of its own."""
 
         def foreign() -> None:
             with transaction.atomic():
