@@ -24,7 +24,7 @@ This module is past 400 lines because the states and the requests that move a co
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from enum import Enum, auto
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -186,7 +186,7 @@ class Connection:
         if self._greets:
             self.state = State.GREETING
             return
-        settled = await self.standing.settle(None, {}, self._opened_at)
+        settled = await self.standing.settle(None, {}, self._heard_from(self._opened_at))
         if settled is None:
             return
         self._stop_timer()
@@ -239,8 +239,7 @@ class Connection:
             return
         limits = self._limits
         self._set_timer(limits.hello_seconds, Close.BUSY, "the server can't answer now")
-        # A listener has had what was released until now.
-        after = self.hub.history.index if self.state is State.OPEN else self._opened_at
+        after = self._heard_from(self.hub.history.index if self.state is State.OPEN else self._opened_at)
         named = None
         if hello.channels is not None:
             named = [name for name in hello.channels if is_channel(name)][: limits.subscriptions]
@@ -264,7 +263,7 @@ class Connection:
             self._too_many(hello.n)
 
     async def _subscribe(self, request: native.Subscribe) -> None:
-        channel, after = request.channel, self.hub.history.index
+        channel, after = request.channel, self._heard_from(self.hub.history.index)
         if not is_channel(channel):
             self._error(request.n, ErrorCode.BAD_CHANNEL, "no channel has such a name")
             return
@@ -286,6 +285,10 @@ class Connection:
             return
         granted = self.hub.subscribe(self, grants, answers, self._limits.outbound_bytes)[channel]
         self._send(native.granted_frame(request.n, channel, granted, self.hub.history.position()))
+
+    def _heard_from(self, asked_at: int) -> Callable[[str], int]:
+        """The feed index up to which nothing is owed: now, of a channel that it hears while its request is answered."""
+        return lambda channel: self.hub.history.index if channel in self.channels else asked_at
 
     def _listen(self, grants: Audiences, answers: Mapping[str, Answer]) -> None:
         """Subscribes, and tells as `resync` what can't be replayed, for there is no answer that would tell it."""

@@ -119,7 +119,7 @@ class Standing:
         self.readmit()
 
     async def settle(
-        self, named: Iterable[str] | None, since: Mapping[str, str | None], after: int
+        self, named: Iterable[str] | None, since: Mapping[str, str | None], after: Callable[[str], int]
     ) -> tuple[Audiences, dict[str, Answer]] | None:
         """What is granted by a fresh snapshot, and what is to be replayed; true in the step in which it returns.
 
@@ -129,7 +129,7 @@ class Standing:
         Args:
             named: the channels wanted; None: the declared ones.
             since: positions.
-            after: the feed index, for channels without one.
+            after: the feed index of each channel, where it has none, in the step in which it is asked.
 
         Returns:
             The audiences of what is granted, and the answers of all that was wanted; None: the connection has ended.
@@ -152,7 +152,7 @@ class Standing:
             wanted = list(process.directory.declared(snapshot) if named is None else named)
             grants = await self._permitted(snapshot, wanted)
             while not self._ended and not self._is_doubtful(snapshot):
-                answers = {channel: process.answer(channel, since.get(channel), after) for channel in wanted}
+                answers = {channel: process.answer(channel, since.get(channel), after(channel)) for channel in wanted}
                 behind = [channel for channel in grants if answers[channel] is WAIT]
                 late = process.clock.seconds() >= until
                 if process.waiting.is_ready() and (late or not behind):

@@ -208,6 +208,19 @@ class SubscriptionTests(ConnectionCase):
         event, ok = browser.link.messages()
         self.assertEqual((event["op"], ok["op"], ok["replayed"]), ("event", "ok", 1))
 
+    def test_heard_while_asked(self) -> None:
+        """A channel that it hears already is answered without what it has heard meanwhile."""
+        browser = self.open().greets()
+        browser.says(op="subscribe", n=1, channel="orders.5")
+        browser.identity.waits = True
+        browser.says(op="subscribe", n=2, channel="orders.5")
+        publish(self.hub, "orders.5", 1)
+        browser.answered()
+        publish(self.hub, "orders.5", 2)
+        told = browser.link.messages()
+        self.assertEqual([each.get("id", each["op"]) for each in told], ["p-1", "ok", "p-2"])
+        self.assertEqual((told[1]["replayed"], told[1]["at"]), (0, "me.1.-1."))
+
     def test_one_after_the_other(self) -> None:
         """Requests are answered in their order, whatever waits; thousands in one read cost no recursion."""
         browser = self.open().greets()
@@ -262,6 +275,17 @@ class ListenerTests(ConnectionCase):
         (welcome,) = browser.says(op="hello", n=1, tab="t", channels={"orders": None})
         self.assertEqual(welcome["channels"], {"orders": {"audience": "client", "replayed": 0}})
         self.assertEqual(browser.connection.tab, "t")
+
+    def test_heard_while_it_greets(self) -> None:
+        """What it hears while its hello waits is not replayed; what it does not hear yet is."""
+        browser = self.open(greets=False)
+        browser.identity.waits = True
+        browser.says(op="hello", n=1, channels={"orders": None, "orders.5": None})
+        publish(self.hub, "orders", 1)
+        publish(self.hub, "orders.5", 2)
+        browser.answered()
+        told = browser.link.messages()
+        self.assertEqual([each.get("id", each["op"]) for each in told], ["p-1", "p-2", "welcome"])
 
     def test_loss_while_identified(self) -> None:
         """It has no welcome that could tell of a loss, so it gets a resync."""
