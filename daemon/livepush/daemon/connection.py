@@ -4,8 +4,8 @@
     -----------   ---------------------------------------------   ----------------------------------------------------
     IDENTIFYING   the session is looked up in the thread pool;    a user: GREETING (or OPEN, a listener); nobody: 4401;
                   nothing is read from the client                 no room or no database: 4029
-    GREETING      waits for `hello`, then for the feed and what   `hello`: OPEN; 10 s since it was opened: 4408; 10 s
-                  it takes to answer it                           since `hello` without an answer: 4029
+    GREETING      waits for `hello`, then for the feed and what   `hello`: OPEN; 10 s since it was opened: 4408
+                  it takes to answer it
     OPEN          events, requests                                either side closes: CLOSING
     CLOSING       nothing is delivered or handled any more; late  the transport has gone
                   answers of the thread pool are thrown away
@@ -15,8 +15,9 @@
                   concern it: nothing is written or handled       `back`, or 4401; after 5 s: 4029
 
 Requests are handled one after the other, in order; while one waits for the thread pool or the feed nothing more is
-read, so that what is queued is bounded by one read of the transport. Whatever was decided by a snapshot that a control
-message has outdated meanwhile is decided again (`standing`).
+read, so that what is queued is bounded by one read of the transport. One that has no answer after 10 s ends the
+connection with 4029; not while it is suspended, which has a bound of its own. Whatever was decided by a snapshot that
+a control message has outdated meanwhile is decided again (`standing`).
 
 This module is past 400 lines because the states and the requests that move a connection between them are read together.
 """
@@ -66,6 +67,7 @@ class Connection:
 
     __slots__ = (
         "_busy",
+        "_deadline",
         "_greets",
         "_inbox",
         "_limits",
@@ -105,7 +107,8 @@ class Connection:
         self.missed = 0  # beats without a received byte
         self._inbox: deque[bytes] = deque()
         self._busy = False
-        self._timer: IDelayedCall | None = None
+        self._timer: IDelayedCall | None = None  # for the hello, or the answer at a suspension
+        self._deadline: IDelayedCall | None = None  # of the request under way
         self._opened_at = hub.history.index
         self.name = hub.register(self)
 
@@ -137,6 +140,7 @@ class Connection:
             return
         self.state = State.CLOSING
         self._stop_timer()
+        self._stop_deadline()
         self._inbox.clear()
         self.out.end()
         self.hub.silence(self)
@@ -238,7 +242,8 @@ class Connection:
             self._error(hello.n, ErrorCode.UNEXPECTED, "hello was said before")
             return
         limits = self._limits
-        self._set_timer(limits.hello_seconds, Close.BUSY, "the server can't answer now")
+        if self.state is not State.OPEN:
+            self._stop_timer()
         after = self._heard_from(self.hub.history.index if self.state is State.OPEN else self._opened_at)
         named = None
         if hello.channels is not None:
@@ -249,7 +254,6 @@ class Connection:
         grants, answers = settled
         self.tab = hello.tab
         self._greets = True
-        self._stop_timer()
         self.state = State.OPEN
         for channel in list(self.channels):
             self.hub.unsubscribe(self, channel)
@@ -377,7 +381,23 @@ class Connection:
             self._busy = False  # and the caller's loop goes on: no recursion over a long inbox
             return
         self._link.pause_reading()
+        self._set_deadline()
         done.addCallback(self._finished)
+
+    def _set_deadline(self) -> None:
+        self._deadline = self.hub.clock.callLater(self._limits.hello_seconds, self._end_late)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _end_late(self) -> None:
+        self._deadline = None
+        if self.suspended:
+            self._set_deadline()
+        else:
+            self.close(Close.BUSY, "the server can't answer now")
 
     def _failed(self, failure: Failure) -> None:
         if self.ended:
@@ -391,6 +411,7 @@ class Connection:
 
     def _finished(self, _: None) -> None:
         self._busy = False
+        self._stop_deadline()
         self._go_on()
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from livepush.broker.envelope import Event
+from livepush.broker.envelope import Control, Event
 from livepush.daemon.connection import State
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
@@ -231,6 +231,58 @@ class SubscriptionTests(ConnectionCase):
         browser.identity.waits = False
         browser.answered()
         self.assertEqual([answer["n"] for answer in browser.link.messages()], list(range(3_000)))
+
+
+class DeadlineTests(ConnectionCase):
+    """Every request is answered in time, or the client comes back later: 4029 after 10 s."""
+
+    def wait(self, browser: Browser, seconds: float) -> int | None:
+        """What it is closed with, a little later than that and not before."""
+        self.clock.advance(seconds - 0.1)
+        self.assertEqual(browser.link.code, None)
+        self.clock.advance(0.2)
+        return browser.link.code
+
+    def stuck(self, **options: Any) -> Browser:
+        """One whose rule is asked, and never answered."""
+        browser = self.open(**options)
+        if options.get("greets", True):
+            browser.greets()
+        browser.identity.waits = True
+        return browser
+
+    def test_a_hello(self) -> None:
+        """Also a listener's, and whatever was to be done in time before it."""
+        for browser in (self.open(), self.stuck(greets=False)):
+            browser.identity.waits = True
+            self.clock.advance(5)
+            browser.says(op="hello", channels={"orders.5": None})
+            self.assertEqual(self.wait(browser, 10), 4029)
+
+    def test_a_subscription(self) -> None:
+        """Whether the thread comes back or not; the time of one that was answered counts for no other."""
+        browser = self.stuck()
+        browser.says(op="subscribe", n=1, channel="orders.5")
+        self.clock.advance(9)
+        browser.answered()
+        browser.says(op="subscribe", n=2, channel="orders.5")
+        self.assertEqual(self.wait(browser, 10), 4029)
+        browser.answered()
+        self.assertEqual((self.hub.connections, self.clock.getDelayedCalls()), (0, []))
+
+    def test_suspended_meanwhile(self) -> None:
+        """A suspension has a bound of its own, and neither ends the other."""
+        subscriber, listener = self.stuck(), self.stuck(greets=False)
+        subscriber.says(op="subscribe", n=1, channel="orders.5")
+        listener.says(op="hello", n=1, channels={"orders.5": None})
+        self.clock.advance(8)
+        self.hub.control(Control("identity", "7"))
+        self.clock.pump([2, 2])
+        for browser in (subscriber, listener):
+            browser.identity.waiting.pop(1).callback(make_client())
+            self.assertFalse(browser.connection.suspended)
+        self.assertEqual(self.wait(subscriber, 8), 4029)  # looked at after 10 s, and after 10 s more
+        self.assertEqual(listener.link.code, 4029)
 
 
 class ViolationTests(ConnectionCase):
