@@ -39,7 +39,8 @@ from pika.exceptions import AMQPHeartbeatTimeout, ChannelClosedByBroker
 from livepush.broker.backlog import Backlog
 from livepush.broker.backoff import Backoff
 from livepush.broker.complaint import Complaints, leaf
-from livepush.broker.connection import THREAD, Connection
+from livepush.broker.connection import Connection
+from livepush.broker.hush import THREAD
 from livepush.broker.topology import LOG
 from livepush.broker.url import BrokerURL
 
@@ -390,8 +391,8 @@ class Link:
     def _complain_of(self, what: str, text: str) -> None:
         self._complaints.say(
             what,
-            "livepush: can't publish to %s %r at %s: %s; %d messages wait. `manage.py livepush topology` makes it and "
-            "says which rights Django's user needs",
+            "livepush: can't publish to %s %r at %s: %s; %d messages wait. `manage.py livepush topology` makes it; "
+            "Django's user needs the rights of broker/rabbitmq/definitions.json",
             what,
             self._log_queue if what == "log" else self._exchange,
             self._url.safe,

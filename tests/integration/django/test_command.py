@@ -37,7 +37,7 @@ def command(*words: str) -> list[str]:
 
 
 def environment(broker: str) -> dict[str, str]:
-    ours = {"DJANGO_SETTINGS_MODULE": "tests.settings", "LIVEPUSH_BROKER_URL": broker, "PYTHONPATH": str(ROOT)}
+    ours = {"DJANGO_SETTINGS_MODULE": "tests.logged_settings", "LIVEPUSH_BROKER_URL": broker, "PYTHONPATH": str(ROOT)}
     return {**os.environ, **ours}
 
 

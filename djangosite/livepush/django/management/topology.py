@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from livepush.broker.hush import hushed
 from livepush.broker.topology import LOG
 from livepush.broker.url import BrokerURL
 from livepush.django.conf import conf
@@ -55,19 +56,20 @@ def topology(options: dict[str, Any], write: Callable[[str], object]) -> None:
 
 @contextmanager
 def _connected(url: BrokerURL) -> Iterator[BlockingConnection]:
-    """A connection for a while. `CommandError` when there is none or when it is lost."""
+    """A connection for a while; pika says nothing. `CommandError` when there is none or when it is lost."""
     from pika import BlockingConnection
     from pika.exceptions import AMQPError
 
     connection = None
-    try:
-        connection = BlockingConnection(url.parameters(name="livepush topology"))
-        yield connection
-    except (AMQPError, OSError) as error:
-        raise CommandError(f"{url.safe}: {_why(url, error)}") from None
-    finally:
-        if connection is not None and connection.is_open:
-            connection.close()
+    with hushed():
+        try:
+            connection = BlockingConnection(url.parameters(name="livepush topology"))
+            yield connection
+        except (AMQPError, OSError) as error:
+            raise CommandError(f"{url.safe}: {_why(url, error)}") from None
+        finally:
+            if connection is not None and connection.is_open:
+                connection.close()
 
 
 def _why(url: BrokerURL, error: BaseException) -> str:
