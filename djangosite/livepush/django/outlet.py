@@ -37,6 +37,9 @@ class SupportsPublish(Protocol):
 class SupportsFlush(SupportsPublish, Protocol):
     """What a process needs of a publisher, which ends with it."""
 
+    @property
+    def trouble(self) -> str | None: ...
+
     def flush(self, timeout: float, /) -> int: ...
 
 

@@ -80,6 +80,15 @@ class PublishTests(SynchronousTestCase):
         self.assertNotIn("s3cret", text)
         self.assertEqual(self.recorder.closed, 1)
 
+    def test_known_cause(self) -> None:
+        """What the publisher knows of the broker is told, too."""
+        self.recorder = Recorder()
+        self.recorder.trouble = "livepush: can't publish to log 'livepush.log': 404"
+        command = Command()
+        command.confirm_seconds = 0.01
+        text = self.refused("user.7", "x", "{}", command=command)
+        self.assertTrue(text.endswith("within 0.01 s; can't publish to log 'livepush.log': 404"), text)
+
     def test_failed(self) -> None:
         """A failure is told."""
         self.recorder = Recorder()

@@ -313,6 +313,8 @@ class InTransactionTests(CommittedCase):
 class Broken:
     """A publisher with a fault."""
 
+    trouble = None
+
     def flush(self, timeout: float, /) -> int:
         return 0
 
