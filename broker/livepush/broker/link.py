@@ -154,9 +154,7 @@ class Link:
             try:
                 loop = IOLoop()
             except OSError as error:
-                self.complaints.say(
-                    "loop", "livepush: no connection to %s: %s; trying again", self._url.safe, leaf(error)
-                )
+                self.complaints.say("loop", "livepush: can't reach %s: %s; trying again", self._url.safe, leaf(error))
                 self._ending.wait(LOOP_SECONDS)
                 continue
             with self._lock:
