@@ -44,6 +44,8 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     except BadURL as error:
         option = "--broker" if given else "LIVEPUSH_BROKER_URL"
         raise BadOption(option, without_password(command_line.broker or ""), str(error)) from None
+    if (fault := conf.log_fault) is not None:
+        raise BadOption(fault.setting, conf.log_seconds, fault.why)
     settings = Settings(
         listen=command_line.listen or (loopback(conf.port),),
         limits=Limits(
