@@ -232,7 +232,7 @@ def _position(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > POSITION_BYTES:
-        raise BadMessage("a position is a text")
+        raise BadMessage(f"a position is a text of at most {POSITION_BYTES} characters")
     return value
 
 
