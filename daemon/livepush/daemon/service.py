@@ -10,11 +10,11 @@ from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 
 from livepush.broker.errors import BadURL
 from livepush.broker.feed import Feed, FeedSettings
-from livepush.broker.url import BrokerURL
+from livepush.broker.url import BrokerURL, without_password
 from livepush.daemon.errors import BadOption
 from livepush.daemon.hub import Hub
 from livepush.daemon.lifecycle import Availability, Daemon, Listener
-from livepush.daemon.options import CommandLine, loopback, without_password
+from livepush.daemon.options import CommandLine, loopback
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.settings import Limits, Settings
 from livepush.daemon.web import Web, resources

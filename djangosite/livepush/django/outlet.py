@@ -66,7 +66,12 @@ class Outlet:
 
         Returns:
             How many messages are left.
+
+        Raises:
+            TypeError: `timeout` is no number.
         """
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+            raise TypeError(f"timeout: must be a number of seconds, not {type(timeout).__name__}")
         publisher = self._publisher
         return 0 if publisher is None else publisher.flush(timeout)
 

@@ -115,8 +115,11 @@ class TopologyTests(SynchronousTestCase):
 
     def test_bad_url(self) -> None:
         """An address that is none is refused before anything is tried."""
-        error = self.assertRaises(CommandError, call_command, "livepush", "topology", broker="http://x")
-        self.assertIn("amqp://", str(error))
+        for action in ("topology", "relay"):
+            error = self.assertRaises(CommandError, call_command, "livepush", action, broker="http://u:s3cret@x")
+            self.assertIn("--broker 'http://...@x': ", str(error))
+            self.assertIn("amqp://", str(error))
+            self.assertNotIn("s3cret", str(error))
 
 
 class RunTests(SynchronousTestCase):

@@ -16,6 +16,7 @@ from livepush.broker.hush import hushed
 from livepush.broker.topology import LOG
 from livepush.broker.url import BrokerURL
 from livepush.django.conf import conf
+from livepush.django.management.address import add_broker, broker_of
 
 if TYPE_CHECKING:
     from pika import BlockingConnection
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def add_arguments(action: ArgumentParser) -> None:
     """The options of `topology`."""
-    action.add_argument("--broker", help="amqp://... or embedded:[PORT] [LIVEPUSH_BROKER_URL]")
+    add_broker(action)
 
 
 def topology(options: dict[str, Any], write: Callable[[str], object]) -> None:
@@ -39,7 +40,7 @@ def topology(options: dict[str, Any], write: Callable[[str], object]) -> None:
     """
     from livepush.broker.construction import Outcome, Unbuildable, build
 
-    url = conf().broker(options["broker"])
+    url = broker_of(options)
     unseen = False
     with _connected(url) as connection:
         try:
