@@ -12,7 +12,7 @@
     CLOSED        is forgotten
 
     suspended     OPEN, and a control message came that may       who it is now is known: it goes on, with `gone` and
-                  concern it: nothing is written or handled       `back`, or 4401; after 5 s: 4029
+                  concern it: nothing is written or handled       `back`, or 4401; too late (`suspension`): 4029
 
 Requests are handled one after the other, in order; while one waits for the thread pool or the feed nothing more is
 read, so that what is queued is bounded by one read of the transport. One that has no answer after 10 s ends the
@@ -42,7 +42,6 @@ from livepush.daemon.interfaces import Encoder, Identity, Link
 from livepush.daemon.outbound import Outbound
 from livepush.daemon.settings import Limits
 from livepush.daemon.standing import Audiences, Standing
-from livepush.daemon.suspension import SUSPENDED_SECONDS
 from livepush.wire import native
 from livepush.wire.closing import Close
 from livepush.wire.errors import BadMessage
@@ -107,7 +106,7 @@ class Connection:
         self.missed = 0  # beats without a received byte
         self._inbox: deque[bytes] = deque()
         self._busy = False
-        self._timer: IDelayedCall | None = None  # for the hello, or the answer at a suspension
+        self._timer: IDelayedCall | None = None  # for the hello
         self._deadline: IDelayedCall | None = None  # of the request under way
         self._opened_at = hub.history.index
         self.name = hub.register(self)
@@ -116,7 +115,7 @@ class Connection:
 
     def opened(self, cookies: str) -> None:
         """The transport is ready; the user is looked up."""
-        self._set_timer(self._limits.hello_seconds, Close.NO_HELLO, "no hello in time")
+        self._timer = self.hub.clock.callLater(self._limits.hello_seconds, self._time_out)
         self._begin(self._identify(cookies))
 
     def close(self, code: Close, reason: str) -> None:
@@ -168,13 +167,9 @@ class Connection:
         """Whether it hears events, or will when it is not suspended any more."""
         return self.state is State.OPEN
 
-    def _set_timer(self, seconds: float, code: Close, reason: str) -> None:
-        self._stop_timer()
-        self._timer = self.hub.clock.callLater(seconds, self._time_out, code, reason)
-
-    def _time_out(self, code: Close, reason: str) -> None:
+    def _time_out(self) -> None:
         self._timer = None
-        self.close(code, reason)
+        self.close(Close.NO_HELLO, "no hello in time")
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -242,8 +237,7 @@ class Connection:
             self._error(hello.n, ErrorCode.UNEXPECTED, "hello was said before")
             return
         limits = self._limits
-        if self.state is not State.OPEN:
-            self._stop_timer()
+        self._stop_timer()
         after = self._heard_from(self.hub.history.index if self.state is State.OPEN else self._opened_at)
         named = None
         if hello.channels is not None:
@@ -318,14 +312,17 @@ class Connection:
         """
         if self.state is not State.OPEN or self.suspended:
             return
-        self.standing.suspended, self._suspended_at = True, self.hub.history.index
+        self._suspended_at = self.hub.history.index
+        self.standing.suspend(self._give_up)
         self.hub.part(self)
         self.out.suspend()
         if self.ended:
             return
-        self._set_timer(SUSPENDED_SECONDS, Close.BUSY, "the server can't say now what you may hear")
         if not self._busy:
             self._link.pause_reading()
+
+    def _give_up(self) -> None:
+        self.close(Close.BUSY, "the server can't say now what you may hear")
 
     async def reidentify(self) -> None:
         """Finds out who it is now, and goes on as that."""
@@ -348,7 +345,6 @@ class Connection:
         if not self.suspended and before == kept | new:
             return
         self.suspend()
-        self._stop_timer()
         history, self.channels = self.hub.history, {}
         self.out.keep(kept)
         self._listen(kept, {name: history.after(name, self._suspended_at) for name in kept})

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from livepush.daemon.entitlement import Directory, Snapshot
 from livepush.daemon.epochs import Epochs
@@ -21,6 +21,7 @@ from livepush.daemon.errors import LoggedOut, NotReady
 from livepush.daemon.history import WAIT, Answer
 from livepush.daemon.interfaces import Identity
 from livepush.daemon.position import Position
+from livepush.daemon.suspension import QUEUED_SECONDS, SUSPENDED_SECONDS
 from livepush.daemon.waitingroom import WaitingRoom
 
 WAIT_SECONDS = 5.0
@@ -50,7 +51,19 @@ class Standing:
         suspended: until a fresh one is there nothing is decided.
     """
 
-    __slots__ = ("_ended", "_epoch", "_fresh", "_identity", "_process", "_waiting", "snapshot", "suspended")
+    __slots__ = (
+        "_deadline",
+        "_ended",
+        "_epoch",
+        "_fresh",
+        "_give_up",
+        "_identity",
+        "_latest",
+        "_process",
+        "_waiting",
+        "snapshot",
+        "suspended",
+    )
 
     def __init__(self, process: Process, identity: Identity) -> None:
         self._process, self._identity = process, identity
@@ -59,6 +72,9 @@ class Standing:
         self._epoch = 0  # of the snapshot
         self._fresh: Deferred[None] | None = None  # fires at the end of the suspension, for the request under way
         self._waiting: Deferred[bool] | None = None  # for the feed
+        self._deadline: IDelayedCall | None = None  # of the suspension
+        self._latest = 0.0  # moment for it
+        self._give_up: Callable[[], None] = lambda: None
 
     async def identify(self, cookies: str) -> Snapshot:
         """Finds out whose Cookie header that is.
@@ -87,10 +103,12 @@ class Standing:
             Busy, IdentityUnavailable: as `Identity`.
         """
         while not self._ended:
+            self._hurry()
             epoch, channels = self._process.epochs.count, wanted()
             snapshot = await self._identity.reidentify(self.known())
             grants = {} if snapshot is None else await self._permitted(snapshot, channels)
             if self._ended or self._process.epochs.is_stale(self.known().user, epoch):
+                self._be_patient()
                 continue
             if snapshot is None:
                 raise LoggedOut
@@ -104,9 +122,47 @@ class Standing:
         assert self.snapshot is not None, "requests are handled only after the user is known"
         return self.snapshot
 
+    def suspend(self, give_up: Callable[[], None]) -> None:
+        """Nothing is decided any more until a fresh snapshot is there.
+
+        Args:
+            give_up: called when none is: `SUSPENDED_SECONDS` after the identification has begun and got no answer, or
+                after `QUEUED_SECONDS` of all.
+        """
+
+        self.suspended, self._give_up = True, give_up
+        self._latest = self._process.clock.seconds() + QUEUED_SECONDS
+        self._set_deadline(self._latest)
+
+    def _hurry(self) -> None:
+        """The suspension's answer is asked for. One that was refused, and is asked for again, gets no more time."""
+        if self._deadline is not None:
+            self._set_deadline(min(self._process.clock.seconds() + SUSPENDED_SECONDS, self._deadline.getTime()))
+
+    def _be_patient(self) -> None:
+        """There was an answer. If it is outdated, the next one gets its time anew."""
+        if self._deadline is not None:
+            self._set_deadline(self._latest)
+
+    def _set_deadline(self, when: float) -> None:
+        self._stop_deadline()
+        clock = self._process.clock
+        self._deadline = clock.callLater(max(0.0, when - clock.seconds()), self._end_late)
+
+    def _stop_deadline(self) -> None:
+        # A call that is moved to an earlier moment costs the reactor a search, a new one does not.
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _end_late(self) -> None:
+        self._deadline = None
+        self._give_up()
+
     def readmit(self) -> None:
         """Ends the suspension; the request that waits for it goes on in this step."""
         self.suspended = False
+        self._stop_deadline()
         fresh, self._fresh = self._fresh, None
         if fresh is not None:
             fresh.callback(None)

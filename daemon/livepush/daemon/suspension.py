@@ -2,8 +2,11 @@
 
 A suspended connection hears nothing until the answer is there; the others of a sweep go on meanwhile. A sweep that
 begins while a job of its connection runs is remembered, and the job runs again. What the pool or the database refuses
-is asked again after a second, as long as the connection lives; a suspended one lives `SUSPENDED_SECONDS` at most, and
-then its place is given to the next, whatever its job still waits for.
+is asked again after a second, as long as the connection lives.
+
+A suspended one is closed (4029) when its job has got no answer for `SUSPENDED_SECONDS`, and its place is given to the
+next, whatever the job still waits for. Time in the queue does not count there: a message that concerns everybody makes
+a job for each, and the last of ten thousand begins after twenty seconds. `QUEUED_SECONDS` bound all of it.
 
 Bound: the connections of this process; `AT_ONCE` jobs, so that those who come new find room in the pool.
 """
@@ -22,6 +25,7 @@ from livepush.daemon.errors import Busy, IdentityUnavailable
 
 AT_ONCE = 8
 SUSPENDED_SECONDS = 5.0
+QUEUED_SECONDS = 60.0
 AGAIN_SECONDS = 1.0
 
 
