@@ -181,6 +181,8 @@ class Hub:
         """Suspends a user's connections, None: all, before anything else is given to them."""
         self.epochs.note(user)
         self.deal()
+        if user is None:
+            self.reidentification.hold()
         concerned = list(self._connections if user is None else self._users.get(user, ()))
         for connection in concerned:
             connection.suspend()

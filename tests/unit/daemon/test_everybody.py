@@ -129,6 +129,44 @@ class QueueTests(EverybodyCase):
         self.work(7)
         self.assert_all_heard("p-1")
 
+    def test_a_burst(self) -> None:
+        """They are looked up once, a tenth of a second after the last of many messages; suspended from the first on."""
+        self.join(100)
+        for number in range(1, 51):
+            self.control()
+            self.publish(number)
+            self.work(0.015)
+        self.assertEqual((self.pool.jobs, any(link.written for link in self.links)), (0, False))
+        self.work(0.5)
+        self.assertEqual(self.pool.jobs, 100)
+        self.assert_all_heard(*[f"p-{number}" for number in range(1, 51)])
+
+    def test_a_stream(self) -> None:
+        """With messages that never pause, everybody is looked up, a second late at first; and nobody is closed."""
+        self.join(100)
+        for _ in range(40):
+            self.control()
+            self.work(0.05)
+        self.assertEqual(self.closed(), [])
+        self.publish(1)
+        for _ in range(40):
+            self.control()
+            self.work(0.05)
+        self.assertTrue(all(link.written for link in self.links))
+        self.work(1)
+        self.assert_all_heard("p-1")
+
+    def test_messages_faster_than_the_pool(self) -> None:
+        """No answer is ever fresh; when it is over, all go on."""
+        self.join(20)
+        for _ in range(2_000):
+            self.control()
+            self.clock.advance(0.005)
+        self.publish(1)
+        self.assertEqual(self.closed(), [])
+        self.work(2)
+        self.assert_all_heard("p-1")
+
     def test_a_pool_that_hangs(self) -> None:
         """Whose job gets no answer is closed after five seconds, and gives its place away; others after a minute."""
         self.join(20)
