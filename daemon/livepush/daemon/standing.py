@@ -21,6 +21,7 @@ from livepush.daemon.errors import LoggedOut, NotReady
 from livepush.daemon.history import WAIT, Answer
 from livepush.daemon.interfaces import Identity
 from livepush.daemon.position import Position
+from livepush.daemon.singleflight import SingleFlight
 from livepush.daemon.suspension import QUEUED_SECONDS, SUSPENDED_SECONDS
 from livepush.daemon.waitingroom import WaitingRoom
 
@@ -37,6 +38,7 @@ class Process(Protocol):
     directory: Directory
     clock: IReactorTime
     epochs: Epochs
+    flights: SingleFlight
     waiting: WaitingRoom
 
     def answer(self, channel: str, since: str | None, after: int) -> Answer:
@@ -105,7 +107,10 @@ class Standing:
         while not self._ended:
             self._hurry()
             epoch, channels = self._process.epochs.count, wanted()
-            snapshot = await self._identity.reidentify(self.known())
+            if self.suspended:  # by a message that is counted; a sweep is not, and looks for each
+                snapshot = await self._process.flights.reidentify(self._identity, self.known(), epoch)
+            else:
+                snapshot = await self._identity.reidentify(self.known())
             grants = {} if snapshot is None else await self._permitted(snapshot, channels)
             if self._ended or self._process.epochs.is_stale(self.known().user, epoch):
                 self._be_patient()

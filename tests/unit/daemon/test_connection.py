@@ -272,14 +272,15 @@ class DeadlineTests(ConnectionCase):
 
     def test_suspended_meanwhile(self) -> None:
         """A suspension has a bound of its own, and neither ends the other."""
-        subscriber, listener = self.stuck(), self.stuck(greets=False)
+        subscriber, listener = self.stuck(), self.stuck(greets=False, snapshot=make_client(9))
         subscriber.says(op="subscribe", n=1, channel="orders.5")
         listener.says(op="hello", n=1, channels={"orders.5": None})
         self.clock.advance(8)
-        self.hub.control(Control("identity", "7"))
+        for browser in (subscriber, listener):
+            self.hub.control(Control("identity", browser.connection.user))
         self.clock.pump([2, 2])
         for browser in (subscriber, listener):
-            browser.identity.waiting.pop(1).callback(make_client())
+            browser.identity.waiting.pop(1).callback(browser.identity.snapshot)
             self.assertFalse(browser.connection.suspended)
         self.assertEqual(self.wait(subscriber, 8), 4029)  # looked at after 10 s, and after 10 s more
         self.assertEqual(listener.link.code, 4029)

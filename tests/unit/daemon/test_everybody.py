@@ -167,6 +167,22 @@ class QueueTests(EverybodyCase):
         self.work(2)
         self.assert_all_heard("p-1")
 
+    def test_tabs(self) -> None:
+        """The tabs of a session are looked up together, also when it fails; after a reconnect each for itself."""
+        self.join(50, tabs=4)
+        self.pool.refuses = True
+        self.control()
+        self.work(0.5)
+        self.pool.refuses = False
+        self.pool.jobs = 0
+        self.publish(1)
+        self.work(2)
+        self.assertEqual(self.pool.jobs, 50)
+        self.assert_all_heard("p-1")
+        self.hub.distrust(False)
+        self.work(2)
+        self.assertEqual(self.pool.jobs, 250)
+
     def test_a_pool_that_hangs(self) -> None:
         """Whose job gets no answer is closed after five seconds, and gives its place away; others after a minute."""
         self.join(20)
