@@ -2,6 +2,7 @@
 
 python -m bench                                  # everything, three times: about four minutes
 python -m bench --only spine,rabbitmq --parts A  # part of it
+python -m bench --only rabbitmq --against ../old # beside another checkout, which the ratios are to then
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from bench.measure import Idle, Latency, Throughput, build_wsload, idle, latency, throughput
 from bench.process import OTHER_CORE, pin
-from bench.subject import BASELINE, ROOT, SUBJECTS, Subject, running
+from bench.subject import BASELINE, ROOT, SUBJECTS, Subject, checkout, running
 from tests.servers.rabbitmq import PrivateRabbitMQ
 
 # Column and how many digits it deserves.
@@ -68,7 +69,7 @@ def measure(subject: Subject, given: argparse.Namespace, node: PrivateRabbitMQ, 
         print(f"{subject.name}: {one}", file=sys.stderr, flush=True)
 
 
-def table(figures: dict[Subject, Figures]) -> str:
+def table(figures: dict[Subject, Figures], baseline: Subject) -> str:
     """Medians, each with its ratio to the baseline where that was measured."""
     columns = [(name, digits) for name, digits in COLUMNS if any(one[name] for one in figures.values())]
     lines = [
@@ -80,8 +81,8 @@ def table(figures: dict[Subject, Figures]) -> str:
         for name, digits in columns:
             middle = statistics.median(found[name])
             cell = f"{middle:,.{digits}f}"
-            if BASELINE in figures and subject is not BASELINE and "%" not in name:
-                cell += f" (x{middle / statistics.median(figures[BASELINE][name]):.2f})"
+            if baseline in figures and subject is not baseline and "%" not in name:
+                cell += f" (x{middle / statistics.median(figures[baseline][name]):.2f})"
             cells.append(cell)
         lines.append(f"| {subject.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -99,6 +100,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m bench", description="livepush against a bare pipeline")
     arguments.add_argument("--only", default=",".join(SUBJECTS), help=f"of {','.join(SUBJECTS)}")
     arguments.add_argument("--parts", default="ADB", help="A throughput, D latency, B idle connections")
+    arguments.add_argument("--against", type=Path, help="another checkout of livepush, with a .venv of its own")
     arguments.add_argument("--repetitions", type=int, default=3)
     arguments.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     arguments.add_argument("--subscribers", type=int, default=1000)
@@ -106,6 +108,14 @@ def main() -> None:
     given = arguments.parse_args()
     if unknown := set(given.only.split(",")) - set(SUBJECTS):
         arguments.error(f"--only {','.join(sorted(unknown))}: one of {', '.join(SUBJECTS)}")
+    subjects = [SUBJECTS[name] for name in given.only.split(",")]
+    baseline = BASELINE
+    if given.against is not None:
+        try:
+            baseline = checkout(given.against)
+        except ValueError as error:
+            arguments.error(f"--against: {error}")
+        subjects.insert(0, baseline)
     if (os.cpu_count() or 1) < 2:
         sys.exit("bench: two cores are needed, one of them for the server alone")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -120,15 +130,15 @@ def main() -> None:
         sessions = str(max(given.connections, given.subscribers))
         subprocess.run([sys.executable, "-m", "bench.site.prepare", sessions], env=environ, cwd=ROOT, check=True)
         node.start()
-        figures: dict[Subject, Figures] = {SUBJECTS[name]: defaultdict(list) for name in given.only.split(",")}
+        figures: dict[Subject, Figures] = {subject: defaultdict(list) for subject in subjects}
         for _ in range(given.repetitions):
             for subject, found in figures.items():
                 measure(subject, given, node, folder, found)
     finally:
         node.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"\n{machine()}; medians of {given.repetitions}; ratios to: {BASELINE.name}\n")
-    print(table(figures))
+    print(f"\n{machine()}; medians of {given.repetitions}; ratios to: {baseline.name}\n")
+    print(table(figures, baseline))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,7 +102,7 @@ def _load(wsload: Path, running: Running, count: int, *options: str) -> Iterator
 
 
 def _publish(running: Running, load: Load, *options: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.publisher", running.subject.publisher]
+    command = [str(running.subject.programs / "python"), "-m", "bench.publisher", running.subject.publisher]
     done = subprocess.run(
         [*command, "--progress", str(load.progress), *options],
         env=running.environ,

@@ -1,4 +1,4 @@
-"""What is measured: the baseline, and livepush with either broker."""
+"""What is measured: the baseline, livepush with either broker, and another checkout of livepush."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ class Subject:
         name: in the table.
         livepush: or else the baseline.
         embedded: with the broker inside the daemon, on the server's core.
+        root: the checkout.
+        programs: where its `python` and `twistd` are.
     """
 
     name: str
     livepush: bool
     embedded: bool = False
+    root: Path = ROOT
+    programs: Path = Path(sys.executable).parent
 
     @property
     def publisher(self) -> str:
@@ -42,6 +46,18 @@ SUBJECTS = {
     "rabbitmq": Subject("livepush, RabbitMQ", livepush=True),
     "embedded": Subject("livepush, embedded broker", livepush=True, embedded=True),
 }
+
+
+def checkout(root: Path) -> Subject:
+    """Another version of livepush, with RabbitMQ; it is installed in its own `.venv`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    programs = root.resolve() / ".venv/bin"
+    if not (programs / "twistd").exists():
+        raise ValueError(f"{root} has no .venv/bin/twistd; run `make bench ARGS=--help` there once")
+    return Subject(f"livepush of {root.name}, RabbitMQ", livepush=True, root=root.resolve(), programs=programs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +91,7 @@ def running(subject: Subject, folder: Path, fresh_broker: Callable[[], str]) -> 
         "BENCH_FOLDER": str(folder),
         "DJANGO_SETTINGS_MODULE": SETTINGS,
         "LIVEPUSH_BROKER_URL": broker,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(subject.root),
     }
     load: tuple[str, ...] = (
         "--port",
@@ -86,8 +102,8 @@ def running(subject: Subject, folder: Path, fresh_broker: Callable[[], str]) -> 
         f"Origin: http://127.0.0.1:{port}",
     )
     if subject.livepush:
-        command = [str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile=", "livepush"]
-        command += ["--settings", SETTINGS, "--pythonpath", str(ROOT), "--log-level", "warn"]
+        command = [str(subject.programs / "twistd"), "-n", "--pidfile=", "livepush"]
+        command += ["--settings", SETTINGS, "--pythonpath", str(subject.root), "--log-level", "warn"]
         command += ["--listen", f"tcp:{port}:interface=127.0.0.1"]
         load += ("--header-file", f"{folder}/cookies", "--protocol", "livepush.v1")
         load += ("--send", '{"op":"hello","n":0,"tab":"t%n"}', "--wait-for", '"welcome"')

@@ -23,6 +23,7 @@ class Recorder:
         drafts, tickets: of each publication, in order.
         refuse_with: an error that the next ticket is failed with at once, as by a full backlog.
         closed: how often it was closed.
+        trouble: what a real one would tell of its broker.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,7 @@ class Recorder:
         self.tickets: list[RecordedTicket] = []
         self.refuse_with: Exception | None = None
         self.closed = 0
+        self.trouble: str | None = None
 
     def publish(self, draft: Draft, /) -> RecordedTicket:
         ticket = RecordedTicket()

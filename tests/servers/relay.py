@@ -61,13 +61,16 @@ class RelaySite:
         broker: LIVEPUSH_BROKER_URL.
         database: as in `DATABASES`; without it, an SQLite file in WAL mode.
         migrate: whether to make the tables.
+        settings: more lines of the settings module.
     """
 
-    def __init__(self, broker: str, database: dict[str, Any] | None = None, *, migrate: bool = True) -> None:
+    def __init__(
+        self, broker: str, database: dict[str, Any] | None = None, *, migrate: bool = True, settings: str = ""
+    ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="livepush-post-")
         self.folder = Path(self._temporary.name)
         (self.folder / "post").mkdir()
-        for name, text in (("__init__", ""), ("settings", _SETTINGS), ("push", _PUSH)):
+        for name, text in (("__init__", ""), ("settings", _SETTINGS + settings), ("push", _PUSH)):
             (self.folder / "post" / f"{name}.py").write_text(text)
         sqlite = {
             "ENGINE": "django.db.backends.sqlite3",

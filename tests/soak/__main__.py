@@ -142,7 +142,8 @@ def main(words: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))
     folder = given.keep or Path(tempfile.mkdtemp(prefix="livepush-soak-"))
     folder.mkdir(exist_ok=True)
-    world = World(folder.resolve(), Plan(given.clients, given.rate, given.cluster, not given.sqlite, given.sabotage))
+    plan = Plan(given.clients, given.rate, given.cluster, not given.sqlite, given.sabotage)
+    world = World(folder.resolve(), plan, keep=given.keep is not None)
     soak = Soak(world, given.seconds, names, given.seed)
     _say(f"seed {given.seed}, {given.seconds:.0f} s, {given.clients} pages")
     try:

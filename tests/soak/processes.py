@@ -10,7 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 # Reads pids, one a line; the `read` fails when this process is gone, whatever way. Shells know groups by a minus.
-_GUARD = 'while read -r pid; do pids="$pids $pid"; done; for pid in $pids; do kill -9 "-$pid" 2>/dev/null; done'
+_GUARD = (
+    'while read -r pid; do pids="$pids $pid"; done; '
+    'for pid in $pids; do kill -9 "-$pid" 2>/dev/null; done; [ -z "$1" ] || rm -rf "$1"'
+)
 
 
 class Processes:
@@ -18,12 +21,14 @@ class Processes:
 
     Args:
         logs: a folder; a process that is started again goes on in the same file.
+        doomed: a folder that is removed, too, if this process is killed.
     """
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, doomed: Path | None = None) -> None:
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._guard = subprocess.Popen(["/bin/sh", "-c", _GUARD], stdin=subprocess.PIPE, start_new_session=True)
+        command = ["/bin/sh", "-c", _GUARD, "guard", str(doomed or "")]
+        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def start(
         self, name: str, command: list[str], environ: Mapping[str, str], *, folder: Path, talks: bool = False

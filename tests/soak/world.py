@@ -71,13 +71,14 @@ class World:
 
     Args:
         folder: for every file of the run.
+        keep: it is left there, whatever happens.
     """
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, keep: bool = False) -> None:
         self.folder, self.plan = folder, plan
         for name in ("published", "workers", "logs"):
             (folder / name).mkdir()
-        self.processes = Processes(folder / "logs")
+        self.processes = Processes(folder / "logs", None if keep else folder)
         self.database: PrivatePostgreSQL | None = None
         known = definitions(log=not plan.cluster)
         nodes = cluster_of(3, definitions=known) if plan.cluster else [PrivateRabbitMQ(definitions=known)]

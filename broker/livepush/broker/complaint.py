@@ -10,14 +10,21 @@ COMPLAINT_SECONDS = 60.0
 
 
 class Complaints:
-    """Warnings by subject. There are as many subjects as there are words for them in the code."""
+    """Warnings by subject. There are as many subjects as there are words for them in the code.
+
+    Attributes:
+        last: what was wrong last, logged or not; None: nothing, or it is over.
+    """
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self.last: str | None = None
         self._log, self._clock = log, clock
         self._said: dict[str, float] = {}
+        self._subject: str | None = None
 
     def say(self, subject: str, text: str, *arguments: object, exc_info: bool = False) -> None:
         """Logs it, unless something was said of this subject within a minute."""
+        self._subject, self.last = subject, text % arguments if arguments else text
         now = self._clock()
         if now - self._said.get(subject, -COMPLAINT_SECONDS) >= COMPLAINT_SECONDS:
             self._said[subject] = now
@@ -25,6 +32,8 @@ class Complaints:
 
     def settled(self, subject: str) -> bool:
         """What was complained of is over; whether anything had been said of it."""
+        if subject == self._subject:
+            self._subject = self.last = None
         return self._said.pop(subject, None) is not None
 
 

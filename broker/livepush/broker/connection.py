@@ -1,13 +1,7 @@
-"""pika's `SelectConnection` with the few things that it keeps to itself. pika 1.4, `pika<2`; nobody else touches them.
-
-What pika logs about a connection of the publisher is a dozen lines with tracebacks for each attempt that fails; the
-link says it in one, once a minute. So pika's records from the publisher's thread are shown only when the logger
-`livepush` is at DEBUG.
-"""
+"""pika's `SelectConnection` with the few things that it keeps to itself. pika 1.4, `pika<2`; only this touches them."""
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,27 +13,6 @@ from pika.channel import Channel
 
 from livepush.broker.backlog import Copy
 from livepush.broker.framing import frames
-
-THREAD = "livepush-publisher"
-
-
-class _Hush(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.threadName != THREAD or logging.getLogger("livepush").isEnabledFor(logging.DEBUG)
-
-
-_hush = _Hush()
-for _name in (
-    "adapters.base_connection",
-    "adapters.select_connection",
-    "adapters.utils.connection_workflow",
-    "adapters.utils.io_services_utils",
-    "callback",
-    "channel",
-    "connection",
-    "heartbeat",
-):
-    logging.getLogger(f"pika.{_name}").addFilter(_hush)
 
 
 class Connection(pika.SelectConnection):

@@ -58,6 +58,7 @@ from livepush.broker.lifeline import Lifeline, State
 from livepush.broker.noise import Noise
 from livepush.broker.probe import Probe
 from livepush.broker.source import Source, Take
+from livepush.broker.topology import CHUNK_SECONDS
 
 __all__ = ["Feed", "FeedCounters", "FeedSettings"]
 
@@ -65,7 +66,8 @@ _log = Logger()
 
 CLOSE_SECONDS = 1.5
 TICK_SECONDS = 1.0
-CHUNK_SECONDS = 60.0
+FORGET_SECONDS = 3600.0
+"""The least silence after which a publisher is forgotten: while the log may hold a number of his, he is known."""
 
 
 @dataclass(slots=True)
@@ -101,7 +103,11 @@ class Feed(Service):
         self._connection_settings = ConnectionSettings(
             settings.open_seconds, settings.heartbeat, settings.silence_seconds, BODY_BYTES, "livepush daemon"
         )
-        self.intake = Intake(sink, reactor, IngestSettings(hole_seconds=settings.hole_seconds), self._meet)
+        ingest_settings = IngestSettings(
+            hole_seconds=settings.hole_seconds,
+            publisher_seconds=max(FORGET_SECONDS, settings.log_seconds + settings.ring_seconds + CHUNK_SECONDS),
+        )
+        self.intake = Intake(sink, reactor, ingest_settings, self._meet)
         self._nonce = secrets.token_hex(6)
         self._attachment = Attachment(settings.marker_seconds, settings.beat_seconds, random.random)
         self._backoff = Backoff(settings.retry_least, settings.retry_most)

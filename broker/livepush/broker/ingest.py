@@ -18,7 +18,8 @@ The own queue is quick and may lose; the log reader is complete, a moment later,
     ---------------------------------    -------------------------------------------------------------------------
     number 1, from either source         it is the next: numbers begin with 1
     from the log                         `low` is its next number: what is below stood in the log before this process
-                                           began to read
+                                           began to read. Held numbers below it are dropped: where the log was not bound
+                                           to them, without a hole, and the feed says so
     from the queue, any other number     held, as if something were missing, until the reader knows more
 """
 

@@ -39,7 +39,8 @@ from pika.exceptions import AMQPHeartbeatTimeout, ChannelClosedByBroker
 from livepush.broker.backlog import Backlog
 from livepush.broker.backoff import Backoff
 from livepush.broker.complaint import Complaints, leaf
-from livepush.broker.connection import THREAD, Connection
+from livepush.broker.connection import Connection
+from livepush.broker.hush import THREAD
 from livepush.broker.topology import LOG
 from livepush.broker.url import BrokerURL
 
@@ -99,7 +100,7 @@ class Link:
         self._attempted = 0.0
         self._attempts = Backoff(1.0, 4.0)
         self._openings = Backoff(0.05, 1.0)
-        self._complaints = Complaints(_log)
+        self.complaints = Complaints(_log)
         self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
 
     # -- any thread ----------------------------------------------------------------------------------------------------
@@ -153,9 +154,7 @@ class Link:
             try:
                 loop = IOLoop()
             except OSError as error:
-                self._complaints.say(
-                    "loop", "livepush: can't connect to %s: %s; trying again", self._url.safe, leaf(error)
-                )
+                self.complaints.say("loop", "livepush: can't reach %s: %s; trying again", self._url.safe, leaf(error))
                 self._ending.wait(LOOP_SECONDS)
                 continue
             with self._lock:
@@ -174,7 +173,7 @@ class Link:
             loop.start()
         except Exception:
             # pika raises from here what it can't decode, among others: nothing of this connection can be trusted.
-            self._complaints.say("broke", "livepush: the connection to %s broke down", self._url.safe, exc_info=True)
+            self.complaints.say("broke", "livepush: the connection to %s broke down", self._url.safe, exc_info=True)
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.disown()
@@ -222,7 +221,7 @@ class Link:
         self.state = State.WAITING
         age = time.monotonic() - self._attempted
         delay = 0.0 if was_connected and age >= self._attempts.least else self._attempts.next()
-        self._complaints.say(
+        self.complaints.say(
             "broker", "livepush: no broker at %s: %s; %d messages wait", self._url.safe, why, len(self._backlog)
         )
         self._loop.call_later(delay, self._connect)
@@ -266,7 +265,7 @@ class Link:
     def _on_log(self, channel: Channel) -> None:
         if channel is not self._channel or self.state is not State.ASKING:
             return
-        if self._complaints.settled("log"):
+        if self.complaints.settled("log"):
             _log.info("livepush: the log %r at %s is there", self._log_queue, self._url.safe)
         self.state = State.OPENING
         channel.confirm_delivery(lambda frame: self._on_answer(channel, frame), lambda _: self._on_confirming(channel))
@@ -275,7 +274,7 @@ class Link:
         if channel is not self._channel or self.state is not State.OPENING:
             return
         self._attempts.reset()
-        if self._complaints.settled("broker"):
+        if self.complaints.settled("broker"):
             _log.info("livepush: connected to %s", self._url.safe)
         with self._lock:
             self._backlog.opened()
@@ -283,7 +282,7 @@ class Link:
         self._pump()
 
     def _on_blocked(self, *_: object) -> None:
-        self._complaints.say("blocked", "livepush: %s takes no messages (memory or disk alarm)", self._url.safe)
+        self.complaints.say("blocked", "livepush: %s takes no messages (memory or disk alarm)", self._url.safe)
         if self.state is State.READY:
             self.state = State.BLOCKED
 
@@ -306,7 +305,7 @@ class Link:
         with self._lock:
             again = self._backlog.nacked(answer.delivery_tag, answer.multiple)
         if again:
-            self._complaints.say("nack", "livepush: %s could not keep a message; it is sent again", self._url.safe)
+            self.complaints.say("nack", "livepush: %s could not keep a message; it is sent again", self._url.safe)
             self._open_after(self._openings.next())
         self._conclude()
 
@@ -330,13 +329,13 @@ class Link:
             return
         if code not in _MESSAGE_AT_FAULT:
             self._stop_sending()
-            self._complaints.say("channel", "livepush: %s closed the channel: %s", self._url.safe, text)
+            self.complaints.say("channel", "livepush: %s closed the channel: %s", self._url.safe, text)
             self._open_after(self._openings.next())
             return
         with self._lock:
             progress = self._backlog.refused(text)
         if progress:
-            self._complaints.say("refused", "livepush: %s refuses a message for good: %s", self._url.safe, text)
+            self.complaints.say("refused", "livepush: %s refuses a message for good: %s", self._url.safe, text)
         else:
             self._complain_of("exchange", text)
         self._open_after(0 if progress else TOPOLOGY_SECONDS)
@@ -388,10 +387,10 @@ class Link:
         self._conclude()
 
     def _complain_of(self, what: str, text: str) -> None:
-        self._complaints.say(
+        self.complaints.say(
             what,
-            "livepush: can't publish to %s %r at %s: %s; %d messages wait. `manage.py livepush topology` makes it and "
-            "says which rights Django's user needs",
+            "livepush: can't publish to %s %r at %s: %s; %d messages wait. `manage.py livepush topology` makes it; "
+            "Django's user needs the rights of broker/rabbitmq/definitions.json",
             what,
             self._log_queue if what == "log" else self._exchange,
             self._url.safe,

@@ -161,6 +161,12 @@ class Publisher:
         return "unused" if link is None else link.state.value
 
     @property
+    def trouble(self) -> str | None:
+        """Why the broker may not have confirmed yet, for people, without credentials; None: not known."""
+        link = self._link
+        return (None if link is None else link.complaints.last) or self._complaints.last
+
+    @property
     def counters(self) -> Counters:
         """As they are now."""
         with self._lock:

@@ -36,6 +36,8 @@ LOG = "livepush.log"
 LOG_BINDINGS = ((EXCHANGE, "event.#"), (EXCHANGE, "control.#"), (DAEMON_EXCHANGE, "marker.#"))
 LOG_SECONDS = 600
 LOG_SEGMENT_BYTES = 5_000_000
+CHUNK_SECONDS = 60
+"""How much further back than its memory a process that starts reads the log: streams keep whole chunks."""
 
 RELAY_PREFIX = "livepush.relay."
 RELAY_BINDING = CONTROL_OUTBOX_KEY

@@ -147,6 +147,13 @@ class BrokerURL:
         )
 
 
+def without_password(text: str) -> str:
+    """A broker's address as given, right or wrong, to be shown."""
+    head, at, tail = text.rpartition("@")
+    scheme, colon, _ = head.partition("://")
+    return text if not at else f"{scheme if colon else ''}{colon}...@{tail}"
+
+
 def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) or not 1 <= int(text) <= 65535:
         # Not repeated: a password with an unescaped "/" or "#" ends up in the place of the port.

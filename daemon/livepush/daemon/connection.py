@@ -4,19 +4,20 @@
     -----------   ---------------------------------------------   ----------------------------------------------------
     IDENTIFYING   the session is looked up in the thread pool;    a user: GREETING (or OPEN, a listener); nobody: 4401;
                   nothing is read from the client                 no room or no database: 4029
-    GREETING      waits for `hello`, then for the feed and what   `hello`: OPEN; 10 s since it was opened: 4408; 10 s
-                  it takes to answer it                           since `hello` without an answer: 4029
+    GREETING      waits for `hello`, then for the feed and what   `hello`: OPEN; 10 s since it was opened: 4408
+                  it takes to answer it
     OPEN          events, requests                                either side closes: CLOSING
     CLOSING       nothing is delivered or handled any more; late  the transport has gone
                   answers of the thread pool are thrown away
     CLOSED        is forgotten
 
     suspended     OPEN, and a control message came that may       who it is now is known: it goes on, with `gone` and
-                  concern it: nothing is written or handled       `back`, or 4401; after 5 s: 4029
+                  concern it: nothing is written or handled       `back`, or 4401; too late (`suspension`): 4029
 
 Requests are handled one after the other, in order; while one waits for the thread pool or the feed nothing more is
-read, so that what is queued is bounded by one read of the transport. Whatever was decided by a snapshot that a control
-message has outdated meanwhile is decided again (`standing`).
+read, so that what is queued is bounded by one read of the transport. One that has no answer after 10 s ends the
+connection with 4029; not while it is suspended, which has a bound of its own. Whatever was decided by a snapshot that
+a control message has outdated meanwhile is decided again (`standing`).
 
 This module is past 400 lines because the states and the requests that move a connection between them are read together.
 """
@@ -24,8 +25,9 @@ This module is past 400 lines because the states and the requests that move a co
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from enum import Enum, auto
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -40,7 +42,6 @@ from livepush.daemon.interfaces import Codec, Encoder, Identity, Link
 from livepush.daemon.outbound import Outbound
 from livepush.daemon.settings import Limits
 from livepush.daemon.standing import Audiences, Standing
-from livepush.daemon.suspension import SUSPENDED_SECONDS
 from livepush.wire import requests
 from livepush.wire.closing import Close
 from livepush.wire.errors import BadMessage
@@ -80,6 +81,7 @@ class Connection:
         "_below",
         "_busy",
         "_codec",
+        "_deadline",
         "_greets",
         "_inbox",
         "_limits",
@@ -127,7 +129,8 @@ class Connection:
         self.missed = 0  # beats without a received byte
         self._inbox: deque[bytes | requests.Request] = deque()
         self._busy = False
-        self._timer: IDelayedCall | None = None
+        self._timer: IDelayedCall | None = None  # for the hello
+        self._deadline: IDelayedCall | None = None  # of the request under way
         self._opened_at = hub.history.index
         self.name = hub.register(self)
 
@@ -135,7 +138,7 @@ class Connection:
 
     def opened(self, cookies: str) -> None:
         """The transport is ready; the user is looked up."""
-        self._set_timer(self._limits.hello_seconds, Close.NO_HELLO, "no hello in time")
+        self._timer = self.hub.clock.callLater(self._limits.hello_seconds, self._time_out)
         self._begin(self._identify(cookies))
 
     def close(self, code: Close, reason: str) -> None:
@@ -159,6 +162,7 @@ class Connection:
             return
         self.state = State.CLOSING
         self._stop_timer()
+        self._stop_deadline()
         self._inbox.clear()
         self.out.end()
         self.hub.silence(self)
@@ -186,13 +190,9 @@ class Connection:
         """Whether it hears events, or will when it is not suspended any more."""
         return self.state is State.OPEN
 
-    def _set_timer(self, seconds: float, code: Close, reason: str) -> None:
-        self._stop_timer()
-        self._timer = self.hub.clock.callLater(seconds, self._time_out, code, reason)
-
-    def _time_out(self, code: Close, reason: str) -> None:
+    def _time_out(self) -> None:
         self._timer = None
-        self.close(code, reason)
+        self.close(Close.NO_HELLO, "no hello in time")
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -208,7 +208,7 @@ class Connection:
         if self._greets:
             self.state = State.GREETING
             return
-        settled = await self.standing.settle(None, _nowhere, self._opened_at, self._below)
+        settled = await self.standing.settle(None, _nowhere, self._heard_from(self._opened_at), self._below)
         if settled is None:
             return
         self._stop_timer()
@@ -283,9 +283,8 @@ class Connection:
             self._error(hello.n, ErrorCode.UNEXPECTED, "hello was said before")
             return
         limits = self._limits
-        self._set_timer(limits.hello_seconds, Close.BUSY, "the server can't answer now")
-        # A listener has had what was released until now.
-        after = self.hub.history.index if self.state is State.OPEN else self._opened_at
+        self._stop_timer()
+        after = self._heard_from(self.hub.history.index if self.state is State.OPEN else self._opened_at)
         named = None
         if hello.channels is not None:
             named = [name for name in hello.channels if is_channel(name)][: limits.subscriptions]
@@ -295,7 +294,6 @@ class Connection:
         grants, answers = settled
         self.tab = hello.tab
         self._greets = True
-        self._stop_timer()
         self.state = State.OPEN
         for channel in list(self.channels):
             self.hub.unsubscribe(self, channel)
@@ -308,7 +306,7 @@ class Connection:
             self._too_many(hello.n)
 
     async def _subscribe(self, request: requests.Subscribe) -> None:
-        channel, after = request.channel, self.hub.history.index
+        channel, after = request.channel, self._heard_from(self.hub.history.index)
         if not is_channel(channel):
             self._error(request.n, ErrorCode.BAD_CHANNEL, "no channel has such a name")
             return
@@ -330,6 +328,10 @@ class Connection:
             return
         granted = self.hub.subscribe(self, grants, answers, self._limits.outbound_bytes)[channel]
         self._send(self.encoder.granted(request.n, channel, granted, self.hub.history.position()))
+
+    def _heard_from(self, asked_at: int) -> Callable[[str], int]:
+        """The feed index up to which nothing is owed: now, of a channel that it hears while its request is answered."""
+        return lambda channel: self.hub.history.index if channel in self.channels else asked_at
 
     def _listen(self, grants: Audiences, answers: Mapping[str, Answer]) -> None:
         """Subscribes, and tells as `resync` what can't be replayed, for there is no answer that would tell it."""
@@ -355,14 +357,17 @@ class Connection:
         """
         if self.state is not State.OPEN or self.suspended:
             return
-        self.standing.suspended, self._suspended_at = True, self.hub.history.index
+        self._suspended_at = self.hub.history.index
+        self.standing.suspend(self._give_up)
         self.hub.part(self)
         self.out.suspend()
         if self.ended:
             return
-        self._set_timer(SUSPENDED_SECONDS, Close.BUSY, "the server can't say now what you may hear")
         if not self._busy:
             self._link.pause_reading()
+
+    def _give_up(self) -> None:
+        self.close(Close.BUSY, "the server can't say now what you may hear")
 
     async def reidentify(self) -> None:
         """Finds out who it is now, and goes on as that."""
@@ -377,13 +382,15 @@ class Connection:
 
     def _apply(self, grants: Audiences) -> None:
         """Goes on by a new snapshot: from where it was in what it had and has, anew in what it has now."""
-        if not self.suspended and grants == self.channels:
+        before = self.channels
+        kept = {name: audience for name, audience in grants.items() if before.get(name) == audience}
+        # What was heard comes first. What passes the bound stays refused, until there is room for it.
+        more = ((name, audience) for name, audience in grants.items() if name not in kept)
+        new = dict(islice(more, self._limits.subscriptions - len(kept)))
+        if not self.suspended and before == kept | new:
             return
         self.suspend()
-        self._stop_timer()
-        history, before, self.channels = self.hub.history, self.channels, {}
-        kept = {name: audience for name, audience in grants.items() if before.get(name) == audience}
-        new = {name: audience for name, audience in grants.items() if name not in kept}
+        history, self.channels = self.hub.history, {}
         self.out.keep(kept)
         self._listen(kept, {name: history.after(name, self._suspended_at) for name in kept})
         self.hub.subscribe(self, new, {name: [] for name in new}, 0)
@@ -415,7 +422,23 @@ class Connection:
             self._busy = False  # and the caller's loop goes on: no recursion over a long inbox
             return
         self._link.pause_reading()
+        self._set_deadline()
         done.addCallback(self._finished)
+
+    def _set_deadline(self) -> None:
+        self._deadline = self.hub.clock.callLater(self._limits.hello_seconds, self._end_late)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _end_late(self) -> None:
+        self._deadline = None
+        if self.suspended:
+            self._set_deadline()
+        else:
+            self.close(Close.BUSY, "the server can't answer now")
 
     def _failed(self, failure: Failure) -> None:
         if self.ended:
@@ -429,6 +452,7 @@ class Connection:
 
     def _finished(self, _: None) -> None:
         self._busy = False
+        self._stop_deadline()
         self._go_on()
 
     @property

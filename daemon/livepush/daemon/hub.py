@@ -38,6 +38,7 @@ from livepush.daemon.outbound import Frame
 from livepush.daemon.position import Position
 from livepush.daemon.replay import replay
 from livepush.daemon.ring import RingSettings
+from livepush.daemon.singleflight import SingleFlight
 from livepush.daemon.suspension import Reidentification
 from livepush.daemon.waitingroom import WaitingRoom
 from livepush.wire.closing import Close
@@ -71,6 +72,7 @@ class Hub:
         nonce: of this process, in its positions.
         history: what was released, and where.
         epochs: the control messages that have come.
+        flights: look-ups of suspended sessions that are under way.
         waiting: requests that wait for the feed.
         reidentification: connections that are to be identified anew.
         calls: requests to the Django side; None: there are none.
@@ -84,6 +86,7 @@ class Hub:
         self.directory, self.clock = directory, clock
         self.nonce = nonce or secrets.token_hex(4)
         self.epochs = Epochs()
+        self.flights = SingleFlight()
         self.waiting = WaitingRoom(clock)
         self.reidentification = Reidentification(clock)
         self.calls: Calls | None = None
@@ -187,7 +190,11 @@ class Hub:
         """Suspends a user's connections, None: all, before anything else is given to them."""
         self.epochs.note(user)
         self.deal()
-        concerned = list(self._connections if user is None else self._users.get(user, ()))
+        if user is None:
+            self.reidentification.hold()
+            concerned = sorted(self._connections, key=lambda each: each.user or "")  # a user's tabs wait together
+        else:
+            concerned = list(self._users.get(user, ()))
         for connection in concerned:
             connection.suspend()
         return concerned

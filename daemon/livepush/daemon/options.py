@@ -14,7 +14,7 @@ from typing import Any
 from twisted.python import usage
 
 from livepush.broker.errors import BadURL
-from livepush.broker.url import BrokerURL
+from livepush.broker.url import BrokerURL, without_password
 from livepush.daemon.errors import BadOption
 from livepush.daemon.logs import LEVELS
 
@@ -126,13 +126,6 @@ def loopback(port: int) -> str:
     The backlog takes a crowd of clients that come back at once; Twisted's default is 50.
     """
     return f"tcp:{port}:backlog=1024:interface=127.0.0.1"
-
-
-def without_password(text: str) -> str:
-    """A broker's address as given, right or wrong, to be shown."""
-    head, at, tail = text.rpartition("@")
-    scheme, colon, _ = head.partition("://")
-    return text if not at else f"{scheme if colon else ''}{colon}...@{tail}"
 
 
 def _port(text: str, listen: tuple[str, ...]) -> int:

@@ -12,14 +12,14 @@ from twisted.web.resource import IResource
 
 from livepush.broker.errors import BadURL
 from livepush.broker.feed import Feed, FeedSettings
-from livepush.broker.url import BrokerURL
+from livepush.broker.url import BrokerURL, without_password
 from livepush.daemon import socketiolink
 from livepush.daemon.calls import Calls, CallSettings
 from livepush.daemon.errors import BadOption
 from livepush.daemon.front import Front
 from livepush.daemon.hub import Hub
 from livepush.daemon.lifecycle import Availability, Daemon, Listener
-from livepush.daemon.options import CommandLine, loopback, without_password
+from livepush.daemon.options import CommandLine, loopback
 from livepush.daemon.pool import Pool
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.settings import Limits, Settings
@@ -54,6 +54,8 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     except BadURL as error:
         option = "--broker" if given else "LIVEPUSH_BROKER_URL"
         raise BadOption(option, without_password(command_line.broker or ""), str(error)) from None
+    if (fault := conf.log_fault) is not None:
+        raise BadOption(fault.setting, conf.log_seconds, fault.why)
     settings = Settings(
         listen=command_line.listen or (loopback(conf.port),),
         limits=Limits(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from livepush.daemon.entitlement import Directory, Snapshot
 from livepush.daemon.epochs import Epochs
@@ -21,6 +21,8 @@ from livepush.daemon.errors import LoggedOut, NotReady
 from livepush.daemon.history import WAIT, Answer
 from livepush.daemon.interfaces import Identity
 from livepush.daemon.position import Position
+from livepush.daemon.singleflight import SingleFlight
+from livepush.daemon.suspension import QUEUED_SECONDS, SUSPENDED_SECONDS
 from livepush.daemon.waitingroom import WaitingRoom
 
 WAIT_SECONDS = 5.0
@@ -36,6 +38,7 @@ class Process(Protocol):
     directory: Directory
     clock: IReactorTime
     epochs: Epochs
+    flights: SingleFlight
     waiting: WaitingRoom
 
     def answer(self, channel: str, since: str | None, after: int) -> Answer:
@@ -50,7 +53,19 @@ class Standing:
         suspended: until a fresh one is there nothing is decided.
     """
 
-    __slots__ = ("_ended", "_epoch", "_fresh", "_identity", "_process", "_waiting", "snapshot", "suspended")
+    __slots__ = (
+        "_deadline",
+        "_ended",
+        "_epoch",
+        "_fresh",
+        "_give_up",
+        "_identity",
+        "_latest",
+        "_process",
+        "_waiting",
+        "snapshot",
+        "suspended",
+    )
 
     def __init__(self, process: Process, identity: Identity) -> None:
         self._process, self._identity = process, identity
@@ -59,6 +74,9 @@ class Standing:
         self._epoch = 0  # of the snapshot
         self._fresh: Deferred[None] | None = None  # fires at the end of the suspension, for the request under way
         self._waiting: Deferred[bool] | None = None  # for the feed
+        self._deadline: IDelayedCall | None = None  # of the suspension
+        self._latest = 0.0  # moment for it
+        self._give_up: Callable[[], None] = lambda: None
 
     async def identify(self, cookies: str) -> Snapshot:
         """Finds out whose Cookie header that is.
@@ -87,10 +105,15 @@ class Standing:
             Busy, IdentityUnavailable: as `Identity`.
         """
         while not self._ended:
+            self._hurry()
             epoch, channels = self._process.epochs.count, wanted()
-            snapshot = await self._identity.reidentify(self.known())
+            if self.suspended:  # by a message that is counted; a sweep is not, and looks for each
+                snapshot = await self._process.flights.reidentify(self._identity, self.known(), epoch)
+            else:
+                snapshot = await self._identity.reidentify(self.known())
             grants = {} if snapshot is None else await self._permitted(snapshot, channels)
             if self._ended or self._process.epochs.is_stale(self.known().user, epoch):
+                self._be_patient()
                 continue
             if snapshot is None:
                 raise LoggedOut
@@ -104,9 +127,47 @@ class Standing:
         assert self.snapshot is not None, "requests are handled only after the user is known"
         return self.snapshot
 
+    def suspend(self, give_up: Callable[[], None]) -> None:
+        """Nothing is decided any more until a fresh snapshot is there.
+
+        Args:
+            give_up: called when none is: `SUSPENDED_SECONDS` after the identification has begun and got no answer, or
+                after `QUEUED_SECONDS` of all.
+        """
+
+        self.suspended, self._give_up = True, give_up
+        self._latest = self._process.clock.seconds() + QUEUED_SECONDS
+        self._set_deadline(self._latest)
+
+    def _hurry(self) -> None:
+        """The suspension's answer is asked for. One that was refused, and is asked for again, gets no more time."""
+        if self._deadline is not None:
+            self._set_deadline(min(self._process.clock.seconds() + SUSPENDED_SECONDS, self._deadline.getTime()))
+
+    def _be_patient(self) -> None:
+        """There was an answer. If it is outdated, the next one gets its time anew."""
+        if self._deadline is not None:
+            self._set_deadline(self._latest)
+
+    def _set_deadline(self, when: float) -> None:
+        self._stop_deadline()
+        clock = self._process.clock
+        self._deadline = clock.callLater(max(0.0, when - clock.seconds()), self._end_late)
+
+    def _stop_deadline(self) -> None:
+        # A call that is moved to an earlier moment costs the reactor a search, a new one does not.
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _end_late(self) -> None:
+        self._deadline = None
+        self._give_up()
+
     def readmit(self) -> None:
         """Ends the suspension; the request that waits for it goes on in this step."""
         self.suspended = False
+        self._stop_deadline()
         fresh, self._fresh = self._fresh, None
         if fresh is not None:
             fresh.callback(None)
@@ -119,7 +180,11 @@ class Standing:
         self.readmit()
 
     async def settle(
-        self, named: Iterable[str] | None, since: Callable[[str], str | None], after: int, below: str | None = None
+        self,
+        named: Iterable[str] | None,
+        since: Callable[[str], str | None],
+        after: Callable[[str], int],
+        below: str | None = None,
     ) -> tuple[Audiences, dict[str, Answer]] | None:
         """What is granted by a fresh snapshot, and what is to be replayed; true in the step in which it returns.
 
@@ -129,7 +194,7 @@ class Standing:
         Args:
             named: the channels wanted; None: the declared ones.
             since: the position of each.
-            after: the feed index, for channels without one.
+            after: the feed index of each channel, where it has none, in the step in which it is asked.
             below: of the declared channels only this one and those below it.
 
         Returns:
@@ -153,7 +218,7 @@ class Standing:
             wanted = list(_declared(process.directory, snapshot, below) if named is None else named)
             grants = await self._permitted(snapshot, wanted)
             while not self._ended and not self._is_doubtful(snapshot):
-                answers = {channel: process.answer(channel, since(channel), after) for channel in wanted}
+                answers = {channel: process.answer(channel, since(channel), after(channel)) for channel in wanted}
                 behind = [channel for channel in grants if answers[channel] is WAIT]
                 late = process.clock.seconds() >= until
                 if process.waiting.is_ready() and (late or not behind):

@@ -2,8 +2,15 @@
 
 A suspended connection hears nothing until the answer is there; the others of a sweep go on meanwhile. A sweep that
 begins while a job of its connection runs is remembered, and the job runs again. What the pool or the database refuses
-is asked again after a second, as long as the connection lives; a suspended one lives `SUSPENDED_SECONDS` at most, and
-then its place is given to the next, whatever its job still waits for.
+is asked again after a second, as long as the connection lives.
+
+A suspended one is closed (4029) when its job has got no answer for `SUSPENDED_SECONDS`, and its place is given to the
+next, whatever the job still waits for. Time in the queue does not count there: a message that concerns everybody makes
+a job for each, and the last of ten thousand begins after twenty seconds. `QUEUED_SECONDS` bound all of it.
+
+Messages for everybody come in bursts, and each outdates what was asked before it. So the jobs of the first one begin
+`CALM_SECONDS` after the last, `BURST_SECONDS` after the first at most; once they have begun, nothing holds them up
+until all are through, else a long stream of messages would.
 
 Bound: the connections of this process; `AT_ONCE` jobs, so that those who come new find room in the pool.
 """
@@ -14,7 +21,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,7 +29,10 @@ from livepush.daemon.errors import Busy, IdentityUnavailable
 
 AT_ONCE = 8
 SUSPENDED_SECONDS = 5.0
+QUEUED_SECONDS = 60.0
 AGAIN_SECONDS = 1.0
+CALM_SECONDS = 0.1
+BURST_SECONDS = 1.0
 
 
 class Member(Protocol):
@@ -49,6 +59,21 @@ class Reidentification:
         self._others: dict[Member, None] = {}
         self._running: dict[Member, bool] = {}  # whether it was demanded again meanwhile
         self._starting = False
+        self._held: IDelayedCall | None = None
+        self._held_until = 0.0
+
+    def hold(self) -> None:
+        """Everybody is about to be suspended: no job begins until no more such messages come."""
+        now = self._clock.seconds()
+        if self._held is not None:
+            self._held.reset(max(0.0, min(CALM_SECONDS, self._held_until - now)))
+        elif not self._urgent and not any(member.suspended for member in self._running):
+            self._held_until = now + BURST_SECONDS
+            self._held = self._clock.callLater(CALM_SECONDS, self._let_go)
+
+    def _let_go(self) -> None:
+        self._held = None
+        self._start()
 
     def ask(self, member: Member, again: bool = False) -> None:
         """It is to be identified anew.
@@ -76,6 +101,8 @@ class Reidentification:
             self._start()
 
     def _start(self) -> None:
+        if self._held is not None:
+            return
         if self._starting:  # a job that ended at once: no recursion over a long queue
             return
         self._starting = True

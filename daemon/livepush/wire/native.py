@@ -227,7 +227,7 @@ def _position(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > POSITION_CHARS:
-        raise BadMessage("a position is a text")
+        raise BadMessage(f"a position is a text of at most {POSITION_CHARS} characters")
     return value
 
 

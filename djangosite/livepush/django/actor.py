@@ -60,7 +60,7 @@ def skip_of(actor: Any) -> Skip | None:
     except SynchronousOnlyOperation:
         raise ValueError(f"skip: {_ASYNC}") from None
     if not is_request:
-        user = user_name("skip", actor)
+        user = user_name("skip", actor, "a request or a user")
         return None if user is None else Skip(user, None)
     tab = tab_of(actor)
     try:
@@ -83,19 +83,20 @@ def tab_of(request: Any) -> str | None:
     return tab if isinstance(tab, str) and _TAB.fullmatch(tab) else None
 
 
-def user_name(place: str, user: Any) -> str | None:
+def user_name(place: str, user: Any, right: str = "a user") -> str | None:
     """A user's name in the envelope, `str(pk)`; None for an anonymous visitor.
 
     Args:
         place: the argument that it was given as, for the error.
         user: an instance of the user model, or `AnonymousUser`.
+        right: what may be given there, for the error.
 
     Raises:
         TypeError: it is no user.
         ValueError: it is not saved.
     """
     if not hasattr(user, "is_authenticated") or not hasattr(user, "pk"):
-        raise TypeError(f"{place}: must be a user, not {type(user).__name__}; give the instance, not its pk")
+        raise TypeError(f"{place}: must be {right}, not {type(user).__name__}; give the instance, not its pk")
     if user.pk is None:
         if not user.is_authenticated:
             return None

@@ -25,7 +25,7 @@ else:
 class OutboxMessageAdmin(MessageModelAdmin):
     """Durable events that the broker has not confirmed."""
 
-    list_display = ["id", "key", "created", "state"]
+    list_display = ["id", "state", "key", "created"]  # what a narrow window cuts off is the least
     list_filter = [("failed", admin.EmptyFieldListFilter), "channel"]
     search_fields = ["key"]
     ordering = ["id"]

@@ -13,12 +13,12 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth import get_permission_codename
 from django.core import checks
+from django.db import DEFAULT_DB_ALIAS
 
 from livepush.broker.errors import BadName
 from livepush.broker.names import WORD, ChannelPattern
 from livepush.django import conf
 from livepush.django.channels import Audience, Channel, Registry, declared, is_guarded, pattern_of, takes_calls
-from livepush.django.errors import ForeignIdentity
 from livepush.django.server import uwsgi_fault
 
 TAG = "livepush"
@@ -64,6 +64,11 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
     found.extend(
         checks.Error(f"{fault.setting} can't be used.", hint=str(fault), id=f"{TAG}.E010") for fault in conf.faults()
     )
+    fault = None if found else conf.conf().log_fault
+    if fault is not None:
+        text = f"{fault.setting} is too short: a daemon that starts would miss events that it should know."
+        hint = f"It {fault.why}. A log that is there keeps its own; docs/how-to/rabbitmq.md says how it is changed."
+        found.append(checks.Error(text, hint=hint, id=f"{TAG}.E011"))
     for name in conf.unknown():
         hint = f"Remove it or correct its name; there are: {', '.join(conf.names())}."
         found.append(checks.Warning(f"{name} is no setting of livepush and does nothing.", hint=hint, id=f"{TAG}.W001"))
@@ -84,9 +89,13 @@ def check_outbox(databases: Sequence[str] | None = None, **_: Any) -> list[check
     for outbox in map(Outbox, databases or ()):
         bears = outbox.bears()
         if bears is not None and bears != outbox.database:
-            error = ForeignIdentity(outbox.alias, bears, outbox.database)
+            option = "" if outbox.alias == DEFAULT_DB_ALIAS else f" --database {outbox.alias}"
             text = f"The outbox of the database {outbox.alias!r} bears the name of another one, {bears!r}."
-            found.append(checks.Error(text, hint=str(error), id=f"{TAG}.E011"))
+            hint = (
+                "Its relay will not start. If this is a copy, or was renamed, run "
+                f"`manage.py livepush relay --new-identity{option}`, after migrate."
+            )
+            found.append(checks.Warning(text, hint=hint, id=f"{TAG}.W004"))
     return found
 
 

@@ -67,7 +67,8 @@ def _protect(connection: BaseDatabaseWrapper) -> None:
     @functools.wraps(run_hooks)
     def run() -> None:
         ours = [hook for hook in _hooks(connection) if isinstance(getattr(hook, "__self__", None), Waiting)]
-        run.under_way = ours  # type: ignore[attr-defined]
+        before: list[Hook] = run.under_way  # type: ignore[attr-defined] # a hook may commit a transaction of its own
+        run.under_way = before + ours  # type: ignore[attr-defined]
         try:
             run_hooks()
         finally:
@@ -75,7 +76,7 @@ def _protect(connection: BaseDatabaseWrapper) -> None:
             for hook in ours:
                 if hook not in still_waiting:
                     _run_robustly(hook)
-            run.under_way = []  # type: ignore[attr-defined]
+            run.under_way = before  # type: ignore[attr-defined]
 
     run.under_way = []  # type: ignore[attr-defined]
     connection.run_and_clear_commit_hooks = run  # type: ignore[method-assign]

@@ -20,6 +20,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.crypto import salted_hmac
 
+from livepush.broker.topology import CHUNK_SECONDS
+
 if TYPE_CHECKING:
     from livepush.broker.url import BrokerURL
 
@@ -225,6 +227,15 @@ class Conf:
         for known in _settings():
             checked = _check(known.name, getattr(self, known.name))
             object.__setattr__(self, known.name, checked)
+
+    @property
+    def log_fault(self) -> BadSetting | None:
+        """What is wrong with a log that forgets what a process that starts reads of it."""
+        least = self.ring_seconds + CHUNK_SECONDS
+        if self.log_seconds > least:
+            return None
+        why = f"must be above LIVEPUSH_RING_SECONDS + {CHUNK_SECONDS} = {least}; raise it, or lower the other"
+        return BadSetting(name_of("log_seconds"), self.log_seconds, why)
 
     def broker(self, url: str | None = None) -> BrokerURL:
         """The broker's address.

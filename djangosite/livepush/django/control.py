@@ -3,6 +3,9 @@
     identity_changed(user)     one user: logged out, blocked, another password, another permission of his own
     identity_changed()         anybody: a group's permissions, and what can't be named
 
+Nothing calls it yet when Django itself changes a user: signals for that, and a regular look of the daemons at
+everybody, come later. Until then a site calls it where it changes rights.
+
 It goes out at the commit, in its place among the events of the transaction. A daemon acts when it has the message,
 whatever else waits; what it then reads is committed. Several that say the same are one while they wait.
 """
@@ -37,8 +40,8 @@ class Controls:
     def identity_changed(self, user: Any = None, *, using: str | None = None) -> None:
         """Says that what Django knows of a user may have changed. It asks the database nothing and never waits.
 
-        In a transaction that is managed by hand (autocommit off) the commit can't be seen: it goes out now, and what
-        was committed later is found by the daemons' sweep.
+        In a transaction that is managed by hand (autocommit off) the commit can't be seen: it goes out now, and a
+        daemon may look before the commit. Call it after that.
 
         Args:
             user: an instance of the user model, or a primary key; None: anybody.

@@ -39,6 +39,9 @@ class SupportsPublish(Protocol):
 class SupportsFlush(SupportsPublish, Protocol):
     """What a process needs of a publisher, which ends with it."""
 
+    @property
+    def trouble(self) -> str | None: ...
+
     def flush(self, timeout: float, /) -> int: ...
 
 
@@ -69,7 +72,12 @@ class Outlet:
 
         Returns:
             How many messages are left.
+
+        Raises:
+            TypeError: `timeout` is no number.
         """
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+            raise TypeError(f"timeout: must be a number of seconds, not {type(timeout).__name__}")
         publisher = self._publisher
         return 0 if publisher is None else publisher.flush(timeout)
 

@@ -179,6 +179,9 @@ class Publishing:
             BadSetting: the settings of the broker can't be used.
             OutboxMissing: `durable`, and the database has no outbox; `manage.py migrate` makes it.
         """
+        for name, flag in (("durable", durable), ("live", live)):
+            if not isinstance(flag, bool):
+                raise TypeError(f"{name}: must be True or False, not {_kind(flag)}")
         connection = _transaction(using)
         check_channel(channel)
         check_type(type)

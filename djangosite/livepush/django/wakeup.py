@@ -19,7 +19,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from livepush.broker.backoff import Backoff
-from livepush.broker.connection import THREAD
+from livepush.broker.hush import THREAD
 from livepush.broker.topology import EXCHANGE, RELAY_BINDING, relay_arguments, relay_queue
 from livepush.broker.url import BrokerURL
 
@@ -118,8 +118,8 @@ class Wakeup:
         if not self._told:
             self._told = True
             _log.warning(
-                "livepush: %s refuses the relay's wake-up (%s): durable events are found within a second instead. "
-                "`manage.py livepush topology` says which rights Django's user needs",
+                "livepush: %s refuses the relay's wake-up (%s): durable events are found within a second instead; "
+                "Django's user needs the rights of broker/rabbitmq/definitions.json",
                 self._url.safe,
                 answer,
             )

@@ -37,7 +37,7 @@ def command(*words: str) -> list[str]:
 
 
 def environment(broker: str) -> dict[str, str]:
-    ours = {"DJANGO_SETTINGS_MODULE": "tests.settings", "LIVEPUSH_BROKER_URL": broker, "PYTHONPATH": str(ROOT)}
+    ours = {"DJANGO_SETTINGS_MODULE": "tests.logged_settings", "LIVEPUSH_BROKER_URL": broker, "PYTHONPATH": str(ROOT)}
     return {**os.environ, **ours}
 
 
@@ -180,3 +180,10 @@ class RabbitMQTests(SynchronousTestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.declare(lambda it: it.queue_unbind("livepush.log", "livepush", "event.#"))
         self.assertIn("not published", self.refused("publish", "user.7", "note", "{}"))
+
+    def test_no_log(self) -> None:
+        """Without a log the event is told as not published, with why, and with what makes the log."""
+        self.declare(lambda it: it.exchange_declare("livepush", exchange_type="topic", durable=True))
+        said = self.refused("publish", "user.7", "note", "{}")
+        self.assertIn("can't publish to log 'livepush.log'", said)
+        self.assertIn("livepush topology", said)

@@ -17,6 +17,7 @@ from livepush.broker.envelope import Message, decode
 from livepush.broker.topology import EXCHANGE, LOG, declare
 from livepush.broker.url import BrokerURL
 from livepush.django.wakeup import Bell, Wakeup
+from tests.servers.ports import free_ports
 from tests.servers.postgresql import shared_postgresql
 from tests.servers.rabbitmq import shared_rabbitmq
 from tests.servers.relay import RelayProcess, RelaySite
@@ -254,12 +255,37 @@ class UnpreparedTests(RelayCase):
         site = self.site()
         relay = self.relay(site)
         self.publish(site, range(5), "os._exit(0)")
-        relay.wait_for("livepush topology")
+        relay.wait_for("livepush topology.*needs the rights of broker/rabbitmq/definitions.json")
         self.declare()
         self.assert_published(range(5))
 
+    def test_no_broker(self) -> None:
+        """Without a broker it says so in one line, also where the site's own logging has a handler for everybody."""
+        (port,) = free_ports(1)
+        logging = 'LOGGING = {"version": 1, "handlers": {"all": {"class": "logging.StreamHandler"}}, '
+        logging += '"root": {"handlers": ["all"], "level": "WARNING"}}'
+        site = RelaySite(f"amqp://guest:guest@127.0.0.1:{port}/", settings=logging)
+        self.addCleanup(site.delete)
+        relay = self.relay(site, started=False)
+        relay.wait_for("no broker at")
+        self.assertEqual(relay.end(), 0)
+        self.assertEqual(len(relay.lines), 1, relay.lines)
+
 
 class WakeupTests(RelayCase):
+    def test_refused(self) -> None:
+        """Who may not make the wake-up's queue is told which rights he lacks; the relay goes on."""
+        user = f"sleeper-{secrets.token_hex(4)}"
+        self.node.ctl("add_user", user, "sleepy")
+        self.addCleanup(self.node.ctl, "delete_user", user)
+        self.node.ctl("set_permissions", "-p", self.vhost.name, user, "^$", "^livepush$", "^livepush$")
+        site = RelaySite(self.vhost.url(user=user, password="sleepy"))
+        self.addCleanup(site.delete)
+        relay = self.relay(site)
+        relay.wait_for("refuses the relay's wake-up.*needs the rights of broker/rabbitmq/definitions.json")
+        self.publish(site, range(3))
+        self.assert_published(range(3))
+
     def test_rings(self) -> None:
         """A commit's message rings the bell, once the queue is there, which rings, too; so it does after a restart."""
         bell = Bell()

@@ -328,6 +328,12 @@ class FeedTests(SynchronousTestCase):
         for kind in kinds:
             self.assertTrue(any(isinstance(method, kind) for method in asked), kind)
 
+    def test_publishers_are_remembered(self) -> None:
+        """A publisher that was silent is known as long as the log may hold what he has said, an hour at least."""
+        for log_seconds, known in ((600, 3600), (86_400, 86_760)):
+            feed = self.make_feed(log_seconds=log_seconds)
+            self.assertEqual(feed.intake.ingest.settings.publisher_seconds, known)
+
     # -- attaching -----------------------------------------------------------------------------------------------------
 
     def test_ready(self) -> None:

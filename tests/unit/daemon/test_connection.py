@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from livepush.broker.envelope import Event
+from livepush.broker.envelope import Control, Event
 from livepush.daemon.connection import Connection, State
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
@@ -209,6 +209,19 @@ class SubscriptionTests(ConnectionCase):
         event, ok = browser.link.messages()
         self.assertEqual((event["op"], ok["op"], ok["replayed"]), ("event", "ok", 1))
 
+    def test_heard_while_asked(self) -> None:
+        """A channel that it hears already is answered without what it has heard meanwhile."""
+        browser = self.open().greets()
+        browser.says(op="subscribe", n=1, channel="orders.5")
+        browser.identity.waits = True
+        browser.says(op="subscribe", n=2, channel="orders.5")
+        publish(self.hub, "orders.5", 1)
+        browser.answered()
+        publish(self.hub, "orders.5", 2)
+        told = browser.link.messages()
+        self.assertEqual([each.get("id", each["op"]) for each in told], ["p-1", "ok", "p-2"])
+        self.assertEqual((told[1]["replayed"], told[1]["at"]), (0, "me.1.-1."))
+
     def test_one_after_the_other(self) -> None:
         """Requests are answered in their order, whatever waits; thousands in one read cost no recursion."""
         browser = self.open().greets()
@@ -219,6 +232,59 @@ class SubscriptionTests(ConnectionCase):
         browser.identity.waits = False
         browser.answered()
         self.assertEqual([answer["n"] for answer in browser.link.messages()], list(range(3_000)))
+
+
+class DeadlineTests(ConnectionCase):
+    """Every request is answered in time, or the client comes back later: 4029 after 10 s."""
+
+    def wait(self, browser: Browser, seconds: float) -> int | None:
+        """What it is closed with, a little later than that and not before."""
+        self.clock.advance(seconds - 0.1)
+        self.assertEqual(browser.link.code, None)
+        self.clock.advance(0.2)
+        return browser.link.code
+
+    def stuck(self, **options: Any) -> Browser:
+        """One whose rule is asked, and never answered."""
+        browser = self.open(**options)
+        if options.get("greets", True):
+            browser.greets()
+        browser.identity.waits = True
+        return browser
+
+    def test_a_hello(self) -> None:
+        """Also a listener's, and whatever was to be done in time before it."""
+        for browser in (self.open(), self.stuck(greets=False)):
+            browser.identity.waits = True
+            self.clock.advance(5)
+            browser.says(op="hello", channels={"orders.5": None})
+            self.assertEqual(self.wait(browser, 10), 4029)
+
+    def test_a_subscription(self) -> None:
+        """Whether the thread comes back or not; the time of one that was answered counts for no other."""
+        browser = self.stuck()
+        browser.says(op="subscribe", n=1, channel="orders.5")
+        self.clock.advance(9)
+        browser.answered()
+        browser.says(op="subscribe", n=2, channel="orders.5")
+        self.assertEqual(self.wait(browser, 10), 4029)
+        browser.answered()
+        self.assertEqual((self.hub.connections, self.clock.getDelayedCalls()), (0, []))
+
+    def test_suspended_meanwhile(self) -> None:
+        """A suspension has a bound of its own, and neither ends the other."""
+        subscriber, listener = self.stuck(), self.stuck(greets=False, snapshot=make_client(9))
+        subscriber.says(op="subscribe", n=1, channel="orders.5")
+        listener.says(op="hello", n=1, channels={"orders.5": None})
+        self.clock.advance(8)
+        for browser in (subscriber, listener):
+            self.hub.control(Control("identity", browser.connection.user))
+        self.clock.pump([2, 2])
+        for browser in (subscriber, listener):
+            browser.identity.waiting.pop(1).callback(browser.identity.snapshot)
+            self.assertFalse(browser.connection.suspended)
+        self.assertEqual(self.wait(subscriber, 8), 4029)  # looked at after 10 s, and after 10 s more
+        self.assertEqual(listener.link.code, 4029)
 
 
 class ViolationTests(ConnectionCase):
@@ -348,6 +414,17 @@ class ListenerTests(ConnectionCase):
         (welcome,) = browser.says(op="hello", n=1, tab="t", channels={"orders": None})
         self.assertEqual(welcome["channels"], {"orders": {"audience": "client", "replayed": 0}})
         self.assertEqual(browser.connection.tab, "t")
+
+    def test_heard_while_it_greets(self) -> None:
+        """What it hears while its hello waits is not replayed; what it does not hear yet is."""
+        browser = self.open(greets=False)
+        browser.identity.waits = True
+        browser.says(op="hello", n=1, channels={"orders": None, "orders.5": None})
+        publish(self.hub, "orders", 1)
+        publish(self.hub, "orders.5", 2)
+        browser.answered()
+        told = browser.link.messages()
+        self.assertEqual([each.get("id", each["op"]) for each in told], ["p-1", "p-2", "welcome"])
 
     def test_loss_while_identified(self) -> None:
         """It has no welcome that could tell of a loss, so it gets a resync."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from livepush.broker.envelope import Control
+from livepush.broker.envelope import Control, Skip
 from livepush.daemon.entitlement import Snapshot
+from tests.clients.websocket import DROPPED, Closed, Handshake, WebSocket
 from tests.unit.daemon.doubles import Browser, make_client, make_moderator, make_snapshot
 from tests.unit.daemon.processes import Copy, Process, control, event
 
@@ -34,6 +36,10 @@ class EntitlementTests(SynchronousTestCase):
         browser = Browser(self.hub, snapshot or make_client()).greets()
         browser.identity.waits = True
         return browser
+
+    def calm(self) -> None:
+        """No more messages for everybody: those whom they suspended are looked up."""
+        self.process.clock.advance(0.1)
 
     def test_a_frozen_identification(self) -> None:
         """Whoever was looked up before a revocation, and answers after it, is looked up again: open or not."""
@@ -117,6 +123,7 @@ class EntitlementTests(SynchronousTestCase):
         self.process.queued(event("p", 1), control("p", 2, None), event("p", 3))
         self.assertEqual((removed.link.messages(), other.link.messages()), ([], []))
         self.process.queued(event("p", 4))
+        self.calm()
         other.answered()
         removed.answered(NOBODY)
         self.assertEqual(ids(other.link.messages()), ["p-1", "p-3", "p-4"])
@@ -128,6 +135,7 @@ class EntitlementTests(SynchronousTestCase):
         self.log += [event("p", 1), event("p", 3, low=3)]
         self.process.read()
         self.assertEqual(browser.link.messages(), [])  # p-1 was released in the same turn, and is taken back
+        self.calm()
         browser.answered(make_client())
         told = browser.link.messages()
         self.assertEqual({(each["op"], each.get("channel"), each.get("why")) for each in told[1:]},
@@ -144,6 +152,7 @@ class EntitlementTests(SynchronousTestCase):
         self.process.reconnect()
         self.process.read()
         self.assertEqual(browser.link.messages(), [])
+        self.calm()
         browser.answered(NOBODY)
         self.assertEqual(sorted(ids(browser.link.messages())), ["gone permission", "resync restart"])
 
@@ -277,6 +286,20 @@ class ResumeTests(SynchronousTestCase):
         self.sibling.read()
         self.assertEqual(ids(self.greet(self.sibling, orders=at)), ["q-1", "p-1", "p-2", "welcome"])
 
+    def test_the_tab_that_did_it(self) -> None:
+        """An event that leaves out a tab is left out of that tab's replays too, on any process, and of no other's."""
+        for number, skip in ((1, Skip("7", "mine")), (2, Skip(None, "mine")), (3, None)):
+            self.log.append(event("p", number, skip=skip))
+        for each in (self.process, self.sibling):
+            each.read()
+        at = {"orders": f"a.0.0.{self.check(0)}"}
+        self.log.append(event("p", 4, skip=Skip("7", "mine")))
+        for each in (self.process, self.sibling):
+            each.read()
+            for tab, expected in (("mine", ["p-3"]), ("other", ["p-1", "p-2", "p-3", "p-4"])):
+                told = Browser(each.hub, make_client()).says(op="hello", tab=tab, channels=at)
+                self.assertEqual(ids(told), [*expected, "welcome"], tab)
+
     def test_a_replay_cut_anywhere(self) -> None:
         """Two channels, cut after every frame of the replay: what the next process gives completes both exactly."""
         for number in range(1, 9):
@@ -292,3 +315,39 @@ class ResumeTests(SynchronousTestCase):
             for process in (self.process, self.sibling):
                 rest = self.greet(process, **at)
                 self.assertEqual(sorted(got + ids(rest)), sorted(ids(whole)), f"cut after {cut}")
+
+    def test_a_replay_cut_at_any_byte(self) -> None:
+        """Two channels, cut in the middle of whatever: the page has heard the first messages, whole, and what the next
+        process gives completes both exactly."""
+        self.log += [
+            event("p", number, "orders" if number % 2 else "news", key=str(number) * 100) for number in range(1, 5)
+        ]
+        for each in (self.process, self.sibling):
+            each.read()
+        start = f"a.0.0.{self.check(0)}"
+        browser, written = Browser(self.process.hub, make_client()), bytearray()
+        browser.link.on_write = lambda: written.extend(browser.link.written[-1])
+        whole = browser.says(op="hello", channels={"orders": start, "news": start})
+        self.assertEqual(len(whole), 5)
+        heard = [self.heard(bytes(written[:cut])) for cut in range(len(written) + 1)]
+        self.assertEqual((heard[0], heard[-1]), ([], whole))
+        for cut, got in enumerate(heard):
+            self.assertEqual(got, whole[: len(got)], f"cut after byte {cut}")
+            if cut and got != heard[cut - 1]:
+                at = {"orders": start, "news": start} | {each["channel"]: each["at"] for each in got if "id" in each}
+                rest = self.greet(self.sibling, **at)
+                told = [each for each in ids(got) + ids(rest) if each != "welcome"]
+                self.assertEqual(sorted(told), [f"p-{number}" for number in range(1, 5)], f"cut after byte {cut}")
+
+    def heard(self, data: bytes) -> list[Any]:
+        """What a client makes of these bytes, behind which the connection is cut."""
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        found: list[Any] = []
+        with WebSocket(ours, Handshake(101, ()), data) as client:
+            while True:
+                try:
+                    found.append(client.receive_json())
+                except Closed as end:
+                    self.assertEqual(end.code, DROPPED)
+                    return found

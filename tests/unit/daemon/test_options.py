@@ -7,8 +7,9 @@ from pathlib import Path
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
+from livepush.broker.url import without_password
 from livepush.daemon.errors import BadOption
-from livepush.daemon.options import CommandLine, Options, without_password
+from livepush.daemon.options import CommandLine, Options
 
 SECRET = "canary-of-a-password"
 

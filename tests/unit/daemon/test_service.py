@@ -83,6 +83,12 @@ class MakeServiceTests(SynchronousTestCase):
             self.assertIn(f"--listen {text!r}", str(error))
             self.assertIn("tcp:8989:interface=127.0.0.1", str(error))
 
+    def test_a_log_that_is_shorter_than_the_memory(self) -> None:
+        """A log that forgets what this process would read of it is refused, also where the check is silenced."""
+        with override_settings(LIVEPUSH_RING_SECONDS=540, SILENCED_SYSTEM_CHECKS=["livepush.E011"]):
+            error = self.assertRaises(BadOption, self.make)
+        self.assertIn("LIVEPUSH_LOG_SECONDS 600: must be above LIVEPUSH_RING_SECONDS + 60 = 600", str(error))
+
     def test_certificates_that_are_not_there(self) -> None:
         """A broker's certificate that can't be read is told at the start, not at each attempt to connect."""
         broker = f"amqps://push:{SECRET}@127.0.0.1/?cacertfile=/nowhere/ca.pem"

@@ -203,6 +203,22 @@ class SuspensionTests(SuspendedCase):
         browser.answered(make_client())
         self.assertEqual(browser.link.messages(), [])
 
+    def test_refused_beyond_the_bound(self) -> None:
+        """As many as a connection may have are granted, also all at once; the rest stays wanted."""
+        browser = self.browser(make_snapshot(7), limits=Limits(subscriptions=2))
+        browser.identity.waits = False
+        browser.identity.allowed = {"orders.1"}
+        for channel in ("orders", "orders.1"):
+            browser.says(op="subscribe", channel=channel)
+        browser.identity.snapshot = make_client()
+        self.doubt()
+        self.assertEqual([each["channel"] for each in browser.link.messages()], ["orders"])
+        self.hub.distrust(False)
+        self.assertEqual(browser.link.messages(), [])
+        browser.says(op="unsubscribe", channel="user.7")
+        self.doubt()
+        self.assertEqual([each["channel"] for each in browser.link.messages()], ["orders.1"])
+
     def test_held_of_a_slow_peer(self) -> None:
         """What waits because the peer does not read is taken back too; all else keeps its order."""
         browser = self.browser()

@@ -175,6 +175,16 @@ class SettingsTests(SynchronousTestCase):
         self.assertIn("LIVEPUSH_BROKER_URL", text)
         self.assertNotIn("s3cret", text)
 
+    def test_short_log(self) -> None:
+        """E011: a log that forgets before a process that starts has read it; one second more is enough."""
+        for ring, log, expected in ((540, 600, ["E011"]), (539, 600, []), (300, 360, ["E011"]), (300, "x", ["E010"])):
+            with override_settings(LIVEPUSH_RING_SECONDS=ring, LIVEPUSH_LOG_SECONDS=log):
+                messages = check_settings()
+            self.assertEqual(ids(messages), expected)
+            if expected == ["E011"]:
+                self.assertIn(f"LIVEPUSH_RING_SECONDS + 60 = {ring + 60}", str(messages[0].hint))
+                self.assertTrue(messages[0].is_serious())
+
     def test_registered(self) -> None:
         """`manage.py check` and the start of the daemon run them."""
         with override_settings(LIVEPUSH_PORT=0):

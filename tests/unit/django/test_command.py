@@ -80,6 +80,15 @@ class PublishTests(SynchronousTestCase):
         self.assertNotIn("s3cret", text)
         self.assertEqual(self.recorder.closed, 1)
 
+    def test_known_cause(self) -> None:
+        """What the publisher knows of the broker is told, too."""
+        self.recorder = Recorder()
+        self.recorder.trouble = "livepush: can't publish to log 'livepush.log': 404"
+        command = Command()
+        command.confirm_seconds = 0.01
+        text = self.refused("user.7", "x", "{}", command=command)
+        self.assertTrue(text.endswith("within 0.01 s; can't publish to log 'livepush.log': 404"), text)
+
     def test_failed(self) -> None:
         """A failure is told."""
         self.recorder = Recorder()
@@ -106,8 +115,11 @@ class TopologyTests(SynchronousTestCase):
 
     def test_bad_url(self) -> None:
         """An address that is none is refused before anything is tried."""
-        error = self.assertRaises(CommandError, call_command, "livepush", "topology", broker="http://x")
-        self.assertIn("amqp://", str(error))
+        for action in ("topology", "relay"):
+            error = self.assertRaises(CommandError, call_command, "livepush", action, broker="http://u:s3cret@x")
+            self.assertIn("--broker 'http://...@x': ", str(error))
+            self.assertIn("amqp://", str(error))
+            self.assertNotIn("s3cret", str(error))
 
 
 class RunTests(SynchronousTestCase):

@@ -28,7 +28,7 @@ class ChecksPageTests(SynchronousTestCase):
         used |= {f"livepush.{number}" for number in re.findall(r'\{TAG\}\.([EW]\d{3})"', source)}
         headings = re.findall(r"^## (livepush\.[EW]\d{3})$", page("checks.md"), re.MULTILINE)
         self.assertEqual(headings, sorted(used))
-        self.assertEqual(len(used), 15)
+        self.assertEqual(len(used), 16)
 
 
 class SettingsPageTests(SynchronousTestCase):
@@ -61,6 +61,13 @@ class SettingsPageTests(SynchronousTestCase):
 
 
 class PublishingPageTests(SynchronousTestCase):
+    def test_signature(self) -> None:
+        """The signature that the page shows is that of `publish`, with its defaults."""
+        (shown,) = re.findall(r"^publish\(([^)]*)\) -> Publication$", page("publishing.md"), re.MULTILINE)
+        parameters = inspect.signature(publish).parameters.values()
+        code = [name.name if name.default is name.empty else f"{name.name}={name.default}" for name in parameters]
+        self.assertEqual([word for word in re.split(r",\s*", shown) if word != "*"], code)
+
     def test_arguments(self) -> None:
         """Every argument of `publish` has a row, and no row is of another."""
         table = page("publishing.md").split("## publish\n")[1].split("### ")[0]

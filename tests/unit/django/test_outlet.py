@@ -52,6 +52,12 @@ class OutletTests(SynchronousTestCase):
         recorder.confirm()
         self.assertEqual(outlet.flush(0), 0)
 
+    def test_flush_wants_seconds(self) -> None:
+        """What is no number of seconds is refused, also where nothing was published."""
+        for timeout in ("5", None, True):
+            error = self.assertRaises(TypeError, Outlet(Recorder).flush, timeout)
+            self.assertIn("timeout: must be a number of seconds", str(error))
+
     def test_replaced(self) -> None:
         """A test's recorder takes the place of the publisher, and gives it back."""
         real, recorder = Recorder(), Recorder()

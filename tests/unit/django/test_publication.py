@@ -147,6 +147,19 @@ class InTransactionTests(CommittedCase):
             self.publish("orders", "lock", {})
         self.assertEqual(self.recorder.types, ["lock"])
 
+    def test_foreign_hook_commits_meanwhile(self) -> None:
+        """An event still waits, and is not rolled back, while a hook before it commits a transaction of its own."""
+
+        def foreign() -> None:
+            with transaction.atomic():
+                self.publish("orders", "inner", {})
+            self.assertRaises(TransactionOpen, publication.result)
+
+        with transaction.atomic():
+            transaction.on_commit(foreign)
+            publication = self.publish("orders", "outer", {})
+        self.assertEqual(self.recorder.types, ["inner", "outer"])
+
     def test_foreign_hook_raises_between(self) -> None:
         """Every event goes out once and in order, wherever a hook raises."""
         with self.assertRaises(Boom), transaction.atomic():
@@ -299,6 +312,8 @@ class InTransactionTests(CommittedCase):
 
 class Broken:
     """A publisher with a fault."""
+
+    trouble = None
 
     def flush(self, timeout: float, /) -> int:
         return 0

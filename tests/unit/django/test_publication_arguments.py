@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, time
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +44,20 @@ class ArgumentTests(SynchronousTestCase):
         for word in words:
             self.assertIn(word, str(error))
         self.assertEqual(self.recorder.drafts, [])
+
+    def test_flags(self) -> None:
+        """What is neither True nor False is refused: "no" would count as a yes."""
+        for name in ("durable", "live"):
+            for value in ("yes", "no", 1, 0, None):
+                flag: dict[str, Any] = {name: value}
+                call = partial(self.publish, "orders", "done", {}, **flag)
+                self.refused(TypeError, f"{name}: must be True or False, not {type(value).__name__}", call=call)
+
+    def test_skip(self) -> None:
+        """What is neither a request nor a user can't be left out."""
+        for value in (object(), 7, "anna"):
+            call = partial(self.publish, "orders", "done", {}, skip=value)
+            self.refused(TypeError, f"skip: must be a request or a user, not {type(value).__name__}", call=call)
 
     def test_whole_event(self) -> None:
         """All that was said stands in the body; the key is made of channel and type."""

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from concurrent.futures import Future
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.test import Client
 
 from exchange.orders.management.commands.demo_data import fill
-from livepush.broker.backlog import Draft
 from livepush.django.outlet import outlet
+from tests import recorder
 from tests.cases import DjangoCase
 
 
-class Recorder:
-    """In the place of the publisher: keeps the bodies of what was handed over."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict[str, Any]] = []
-
-    def publish(self, draft: Draft, /) -> Future[str | None]:
-        """Remembers it; never confirmed."""
-        self.bodies.append(json.loads(draft.body))
-        return Future()
-
-    def close(self, timeout: float, /) -> int:
-        """Nothing is left."""
-        return 0
+class Recorder(recorder.Recorder):
+    """In the place of the publisher: keeps what was handed over, and shows it as an audience sees it."""
 
     def seen(self, audience: str) -> list[tuple[str, dict[str, Any]]]:
         """Type and data of each event as this audience is shown it."""

@@ -21,8 +21,8 @@ from livepush.daemon.errors import Busy
 from livepush.daemon.hub import Hub
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.settings import Limits
-from livepush.wire.native import NativeCodec, NativeEncoder
 from livepush.wire.closing import Close
+from livepush.wire.native import NativeCodec, NativeEncoder
 
 RING = RingSettings(seconds=300.0, events=5)
 LIMITS = Limits(outbound_bytes=4096)

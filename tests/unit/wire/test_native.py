@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -88,6 +89,13 @@ class ParseTests(SynchronousTestCase):
             with self.assertRaises(BadMessage, msg=raw) as caught:
                 parse(raw, 32)
             self.assertNotIn("s3cret", caught.exception.why)
+
+    def test_long_position(self) -> None:
+        """A position may have 200 characters; with one more the reason says so, as the reference has it."""
+        parse(request(op="subscribe", channel="a", since="p" * 200), 32)
+        error = self.assertRaises(BadMessage, parse, request(op="subscribe", channel="a", since="p" * 201), 32)
+        page = Path(__file__).parents[3] / "docs/reference/protocol.md"
+        self.assertIn(f"the close reason is `{error.why}`", page.read_text())
 
     @given(st.binary(max_size=100) | st.text(max_size=50).map(lambda text: json.dumps({"op": text}).encode()))
     def test_anything(self, raw: bytes) -> None:

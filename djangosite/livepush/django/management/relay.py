@@ -24,8 +24,8 @@ from livepush.broker.link import Link
 from livepush.broker.relay import Relay
 from livepush.broker.topology import EXCHANGE
 from livepush.broker.url import BrokerURL
-from livepush.django.conf import conf
 from livepush.django.errors import ForeignIdentity, OutboxMissing
+from livepush.django.management.address import add_broker, broker_of
 from livepush.django.outbox import Outbox
 from livepush.django.relaying import Relaying
 from livepush.django.wakeup import Bell, Wakeup
@@ -40,7 +40,7 @@ def add_arguments(action: ArgumentParser) -> None:
     action.add_argument(
         "--database", default=DEFAULT_DB_ALIAS, metavar="ALIAS", help="whose outbox, an alias of DATABASES [default]"
     )
-    action.add_argument("--broker", help="amqp://... or embedded:[PORT] [LIVEPUSH_BROKER_URL]")
+    add_broker(action)
     action.add_argument(
         "--new-identity",
         action="store_true",
@@ -64,7 +64,7 @@ def relay(options: dict[str, Any]) -> str | None:
     try:
         if options["new_identity"]:
             return f"the outbox in {alias!r} publishes as {new_identity(outbox)} from now on"
-        run(outbox, conf().broker(options["broker"]))
+        run(outbox, broker_of(options))
     except (OutboxMissing, ForeignIdentity) as error:
         raise CommandError(str(error)) from None
     return None

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from livepush.broker.hush import hushed
 from livepush.broker.topology import LOG
 from livepush.broker.url import BrokerURL
 from livepush.django.conf import conf
+from livepush.django.management.address import add_broker, broker_of
 
 if TYPE_CHECKING:
     from pika import BlockingConnection
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 def add_arguments(action: ArgumentParser) -> None:
     """The options of `topology`."""
-    action.add_argument("--broker", help="amqp://... or embedded:[PORT] [LIVEPUSH_BROKER_URL]")
+    add_broker(action)
 
 
 def topology(options: dict[str, Any], write: Callable[[str], object]) -> None:
@@ -38,7 +40,7 @@ def topology(options: dict[str, Any], write: Callable[[str], object]) -> None:
     """
     from livepush.broker.construction import Outcome, Unbuildable, build
 
-    url = conf().broker(options["broker"])
+    url = broker_of(options)
     unseen = False
     with _connected(url) as connection:
         try:
@@ -55,19 +57,20 @@ def topology(options: dict[str, Any], write: Callable[[str], object]) -> None:
 
 @contextmanager
 def _connected(url: BrokerURL) -> Iterator[BlockingConnection]:
-    """A connection for a while. `CommandError` when there is none or when it is lost."""
+    """A connection for a while; pika says nothing. `CommandError` when there is none or when it is lost."""
     from pika import BlockingConnection
     from pika.exceptions import AMQPError
 
     connection = None
-    try:
-        connection = BlockingConnection(url.parameters(name="livepush topology"))
-        yield connection
-    except (AMQPError, OSError) as error:
-        raise CommandError(f"{url.safe}: {_why(url, error)}") from None
-    finally:
-        if connection is not None and connection.is_open:
-            connection.close()
+    with hushed():
+        try:
+            connection = BlockingConnection(url.parameters(name="livepush topology"))
+            yield connection
+        except (AMQPError, OSError) as error:
+            raise CommandError(f"{url.safe}: {_why(url, error)}") from None
+        finally:
+            if connection is not None and connection.is_open:
+                connection.close()
 
 
 def _why(url: BrokerURL, error: BaseException) -> str:

@@ -107,10 +107,12 @@ class Command(BaseCommand):
             try:
                 name = publication.result(self.confirm_seconds)
             except TimeoutError:
-                outlet.publisher().close(0)  # it is told as failed, so it must not go out after all
+                publisher = outlet.publisher()
+                why = publisher.trouble or "`manage.py livepush topology` says whether it can be reached"
+                publisher.close(0)  # it is told as failed, so it must not go out after all
                 raise CommandError(
                     f"not published: {conf().broker().safe} has not confirmed it within {self.confirm_seconds:g} s; "
-                    "`manage.py livepush topology` says whether it can be reached"
+                    f"{why.removeprefix('livepush: ')}"
                 ) from None
             except PublishError as error:
                 raise CommandError(f"not published: {error}") from None
