@@ -332,11 +332,10 @@ class RepositoryTests(SynchronousTestCase):
 class FreshInterpreterTests(SynchronousTestCase):
     """What really gets loaded, whoever imports it."""
 
-    def assert_not_loaded(self, code: str, unwanted: tuple[str, ...]) -> None:
-        """A new Python that has run `code` has none of these packages."""
-        show = f"import sys; print([n for n in sys.modules for u in {unwanted!r} if n == u or n.startswith(u + '.')])"
+    def printed(self, code: str) -> str:
+        """What a new Python writes that runs `code`."""
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", f"{code}\n{show}"],
+            [sys.executable, "-W", "error", "-c", code],
             cwd=ROOT,
             env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
             stdin=subprocess.DEVNULL,
@@ -345,7 +344,13 @@ class FreshInterpreterTests(SynchronousTestCase):
             timeout=60,
             check=False,
         )
-        self.assertEqual((done.returncode, done.stdout.strip()), (0, "[]"), done.stderr)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.strip()
+
+    def assert_not_loaded(self, code: str, unwanted: tuple[str, ...]) -> None:
+        """A new Python that has run `code` has none of these packages."""
+        show = f"import sys; print([n for n in sys.modules for u in {unwanted!r} if n == u or n.startswith(u + '.')])"
+        self.assertEqual(self.printed(f"{code}\n{show}"), "[]")
 
     def test_django_side(self) -> None:
         """A Django process that publishes never loads Twisted."""
@@ -357,6 +362,12 @@ class FreshInterpreterTests(SynchronousTestCase):
     def test_import_is_cheap(self) -> None:
         """`livepush.django` can be imported before Django's settings are, as `INSTALLED_APPS` and `push.py` do."""
         self.assert_not_loaded("import livepush.django", ("pika", "twisted", "django.contrib.auth.models"))
+
+    def test_names_are_looked_up_without_imports(self) -> None:
+        """A child that is forked while another thread imports a module can never import it, and waits for ever."""
+        code = "import socket, sys, livepush.broker.publisher\nbefore = set(sys.modules)\n"
+        code += "socket.getaddrinfo('127.0.0.1', 1)\nprint(sorted(set(sys.modules) - before))"
+        self.assertEqual(self.printed(code), "[]")
 
     def test_wire(self) -> None:
         """The codecs of the wire load neither network nor Django."""

@@ -12,9 +12,8 @@
     no log, or none that answers                        keeps everything, asks again each second
     no file descriptor for a new loop                   tries again each second
 
-The first thing on each channel is to ask for the log, by a passive declaration, which needs no right. While there is
-none a confirm proves nothing: a daemon's queue is enough for it, and after a restart of RabbitMQ the exchange is there
-up to a second before the log.
+The first thing on each channel is to ask for the log, by a passive declaration, which needs no right. Without one
+a confirm proves nothing: a daemon's queue is enough for it, and after RabbitMQ's restart the log comes a second late.
 
 Everything but `start`, `alive`, `needs_waking`, `wake`, `end` and `disown` runs in the thread. What pika logs of it is
 hushed (`livepush.broker.connection`).
@@ -22,6 +21,7 @@ hushed (`livepush.broker.connection`).
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - getaddrinfo's: a child forked amid its import could never look a name up
 import logging
 import os
 import threading
@@ -172,8 +172,9 @@ class Link:
         try:
             loop.start()
         except Exception:
-            # pika raises from here what it can't decode, among others: nothing of this connection can be trusted.
-            self.complaints.say("broke", "livepush: the connection to %s broke down", self._url.safe, exc_info=True)
+            # pika raises from here what it can't decode, and an assertion when it is closed before it was open.
+            if self.state is not State.ENDING:
+                self.complaints.say("broke", "livepush: the connection to %s broke down", self._url.safe, exc_info=True)
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.disown()

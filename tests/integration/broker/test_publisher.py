@@ -6,6 +6,7 @@ import ctypes
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -473,6 +474,20 @@ class CallerTests(PublisherCase):
         began = time.monotonic()
         self.assertEqual(publisher.close(0.2), 1)
         self.assertLess(time.monotonic() - began, 3.0)
+        self.assertIsInstance(ticket.exception(0), PublisherClosed)
+
+    def test_closed_amid_a_handshake(self) -> None:
+        """Of a broker that takes the connection and says nothing: in time, and no line of a traceback."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = BrokerURL.parse(f"amqp://guest:guest@127.0.0.1:{server.getsockname()[1]}/")
+            publisher = self.make_publisher(url=url)
+            ticket = publisher.publish(make_draft())
+            server.settimeout(WAIT)
+            accepted, _ = server.accept()
+            with accepted, self.assertNoLogs("livepush", logging.WARNING):
+                accepted.settimeout(WAIT)
+                self.assertEqual(accepted.recv(8)[:4], b"AMQP")
+                self.assertEqual(publisher.close(0.1), 1)
         self.assertIsInstance(ticket.exception(0), PublisherClosed)
 
     def test_a_ticket_can_not_be_cancelled(self) -> None:
