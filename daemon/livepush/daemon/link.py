@@ -34,7 +34,7 @@ class WebSocketLink(WebSocketServerProtocol):
     front: Front
     cookies = ""
     connection: Connection | None = None
-    _paused = False
+    _paused = _gone = False
     _dropping: IDelayedCall | None = None
 
     def onConnect(self, request: Any) -> str | None:
@@ -68,6 +68,7 @@ class WebSocketLink(WebSocketServerProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection has ended, however it did."""
+        self._gone = True
         if self._dropping is not None:
             self._dropping.cancel()
             self._dropping = None
@@ -98,7 +99,9 @@ class WebSocketLink(WebSocketServerProtocol):
         self._drop_later()
 
     def _drop_later(self) -> None:
-        if self._dropping is None and self.connection is not None:
+        # What is dropped is the transport, whatever it carried: only some kinds of link have a `connection`, and
+        # Autobahn's state is "closed" already while TCP still waits for the peer to read.
+        if self._dropping is None and not self._gone:
             self._dropping = self.front.clock.callLater(CLOSE_SECONDS, self._drop)
 
     def _drop(self) -> None:

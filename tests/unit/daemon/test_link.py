@@ -1,0 +1,200 @@
+"""Tests of livepush.daemon.link: a WebSocket of every kind ends within a bounded time, whatever its client does."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import Site
+
+from livepush.daemon.engineio import EngineSession
+from livepush.daemon.engineioendpoint import EngineEndpoint
+from livepush.daemon.front import Front
+from livepush.daemon.link import CLOSE_SECONDS
+from livepush.daemon.origin import OriginSettings
+from livepush.daemon.settings import Limits
+from livepush.daemon.sockjs import SockJSEndpoint
+from livepush.daemon.sockjsapp import SockJSSettings
+from livepush.daemon.sockjspush import native
+from livepush.daemon.web import Web, resources
+from livepush.daemon.websocket import WebSocketEndpoint
+from livepush.wire.closing import Close
+from tests.unit.daemon.doubles import FakeIdentity, make_client, make_hub
+from tests.unit.daemon.engines import FakeApplication
+
+LIMITS = Limits(heartbeat_seconds=25.0, hello_seconds=10.0)
+NATIVE, ENGINE, SOCKJS, RAW = (
+    "/livepush/ws",
+    "/socket.io/?EIO=4&transport=websocket",
+    "/livepush/sockjs/0/s/websocket",
+    "/livepush/sockjs/websocket",
+)
+TEXT, BINARY, CLOSING = 1, 2, 8
+
+
+class Wire(StringTransport):
+    """A TCP connection whose client does nothing by itself: who closes it waits for what the client has not read."""
+
+    protocol: Any = None
+    is_gone = was_aborted = False
+
+    def unregisterProducer(self) -> None:
+        self.producer = None  # may be said twice, as of a real transport
+
+    def loseConnection(self) -> None:
+        self.disconnecting = True
+
+    def abortConnection(self) -> None:
+        self.was_aborted = True
+        self._lose(ConnectionAborted())
+
+    def hang_up(self) -> None:
+        """The client has read all and goes."""
+        self._lose(ConnectionDone())
+
+    def _lose(self, why: Exception) -> None:
+        if not self.is_gone:
+            self.is_gone = True
+            self.protocol.connectionLost(Failure(why))
+
+
+class LinkCase(SynchronousTestCase):
+    """The three endpoints, in memory."""
+
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.hub = make_hub(self.reactor)
+        origins = OriginSettings(allowed=("http://testserver",))
+        self.front = Front(self.hub, FakeIdentity(make_client()), origins, LIMITS, self.reactor, lambda: True)
+        self.engine = EngineEndpoint(self.front, lambda session: FakeApplication())
+        self.sockjs = SockJSEndpoint(self.front, native(self.front), SockJSSettings())
+        served = {NATIVE: WebSocketEndpoint(self.front), "/socket.io": self.engine, "/livepush/sockjs": self.sockjs}
+        self.web = Web(resources(served, None, lambda: 0, list), self.reactor)
+        self.web.startFactory()
+        self.addCleanup(self.web.stopFactory)
+
+    def connect(self, path: str) -> Wire:
+        """A client that was upgraded."""
+        address = IPv4Address("TCP", "127.0.0.1", 4000)
+        wire, channel = Wire(peerAddress=address), Site.buildProtocol(self.web, address)
+        wire.protocol = channel
+        assert channel is not None
+        channel.makeConnection(wire)
+        channel.dataReceived(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nOrigin: http://testserver\r\nCookie: sessionid=x\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        self.assertTrue(wire.value().startswith(b"HTTP/1.1 101 "), wire.value())
+        return wire
+
+    def say(self, wire: Wire, opcode: int, payload: bytes) -> None:
+        """One frame of the client."""
+        wire.protocol.dataReceived(bytes((0x80 | opcode, 0x80 | len(payload))) + bytes(4) + payload)
+
+    def assert_dropped(self, wire: Wire) -> None:
+        """It is closing, and dropped in time."""
+        self.assertFalse(wire.is_gone)
+        self.reactor.advance(CLOSE_SECONDS - 0.1)
+        self.assertFalse(wire.was_aborted)
+        self.reactor.advance(0.2)
+        self.assertTrue(wire.was_aborted)
+        self.assert_idle()
+
+    def assert_idle(self) -> None:
+        """No connection is left, and no timer of one."""
+        self.assertEqual(self.hub.connections, 0)
+        timers = [call for call in self.reactor.getDelayedCalls() if "_drop" in repr(call.func)]
+        self.assertEqual(timers, [])
+
+    def only_session(self) -> EngineSession:
+        """The only session of Engine.IO."""
+        (session,) = self.engine.sessions.values()
+        return session
+
+
+class SilentClientTests(LinkCase):
+    """The close frame is never answered."""
+
+    def test_native(self) -> None:
+        wire = self.connect(NATIVE)
+        wire.protocol.close(Close.GOING_AWAY, "bye")
+        self.assert_dropped(wire)
+
+    def test_engine(self) -> None:
+        wire = self.connect(ENGINE)
+        wire.protocol.finish(1000, "bye")
+        self.assert_dropped(wire)
+
+    def test_engine_that_is_refused_at_once(self) -> None:
+        carrier = self.connect(ENGINE)
+        wire = self.connect(f"{ENGINE}&sid={self.only_session().sid}")
+        self.assertIn(b"another WebSocket carries this session", wire.value())
+        self.assert_dropped(wire)
+        self.assertFalse(carrier.is_gone)
+
+    def test_sockjs(self) -> None:
+        for path in (SOCKJS, RAW):
+            wire = self.connect(path)
+            self.assertEqual(self.hub.connections, 1)
+            wire.protocol.close(Close.GOING_AWAY, "bye")
+            self.assert_dropped(wire)
+
+    def test_sockjs_whose_client_has_violated_the_protocol(self) -> None:
+        for path in (SOCKJS, RAW):
+            wire = self.connect(path)
+            self.say(wire, BINARY, b"x")
+            self.assertIn(struct.pack("!H", Close.BAD_MESSAGE), wire.value())
+            self.assert_dropped(wire)
+
+    def test_a_frame_that_is_none(self) -> None:
+        for path in (NATIVE, ENGINE, SOCKJS, RAW):
+            wire = self.connect(path)
+            self.say(wire, 5, b"x")
+            self.assert_dropped(wire)
+
+
+class SlowClientTests(LinkCase):
+    """The closing handshake is over, and TCP still waits for the client to read."""
+
+    def test_is_dropped(self) -> None:
+        for path in (NATIVE, ENGINE, SOCKJS, RAW):
+            wire = self.connect(path)
+            self.say(wire, CLOSING, struct.pack("!H", 1000))
+            self.assertTrue(wire.disconnecting)
+            self.assert_dropped(wire)
+
+
+class CleanEndTests(LinkCase):
+    """Nothing is left of who goes as one should, or just goes."""
+
+    def test_answered(self) -> None:
+        for path in (NATIVE, ENGINE, SOCKJS, RAW):
+            wire = self.connect(path)
+            wire.protocol.sendClose(1000, "bye")
+            self.say(wire, CLOSING, struct.pack("!H", 1000))
+            wire.hang_up()
+            self.assert_idle()
+            self.reactor.advance(CLOSE_SECONDS * 2)
+            self.assertFalse(wire.was_aborted)
+
+    def test_gone_without_a_word(self) -> None:
+        for path in (NATIVE, ENGINE, SOCKJS, RAW):
+            wire = self.connect(path)
+            wire.hang_up()
+            self.assert_idle()
+            wire.protocol.sendClose(1000, "too late")
+            wire.protocol.dropConnection()
+            self.assert_idle()
+
+    def test_aborted(self) -> None:
+        for path in (NATIVE, ENGINE, SOCKJS, RAW):
+            wire = self.connect(path)
+            wire.protocol.abort()
+            self.assertTrue(wire.was_aborted)
+            self.assert_idle()
