@@ -63,7 +63,7 @@ def factory(front: Front, link: type[L], **attributes: Any) -> WebSocketServerFa
         link: a `livepush.daemon.link.WebSocketLink`.
         attributes: of all links of this factory, such as the endpoint that they belong to.
     """
-    made = WebSocketServerFactory(reactor=front.clock)
+    made = WebSocketServerFactory(server="", reactor=front.clock)  # the 101 does not name Autobahn and its version
     made.setProtocolOptions(
         allowedOrigins=["*"],  # the endpoint has decided
         allowNullOrigin=True,

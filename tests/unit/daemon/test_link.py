@@ -198,3 +198,13 @@ class CleanEndTests(LinkCase):
             wire.protocol.abort()
             self.assertTrue(wire.was_aborted)
             self.assert_idle()
+
+
+class HandshakeTests(LinkCase):
+    """What the 101 says."""
+
+    def test_names_no_software(self) -> None:
+        for path in (NATIVE, ENGINE, SOCKJS, RAW):
+            head = self.connect(path).value().partition(b"\r\n\r\n")[0].lower()
+            self.assertNotIn(b"server:", head)
+            self.assertNotIn(b"autobahn", head)
