@@ -174,6 +174,11 @@ class Mirror:
         self._socketio, self._namespace, self._clock = socketio, namespace, clock
         self._timer: IDelayedCall | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Never."""
+        return False
+
     def started(self, auth: Any) -> None:
         """Tells it that it is in, and what it said."""
         self._say(Kind.CONNECT, {"sid": f"{self._socketio.session.sid}{NAMESPACES.index(self._namespace)}"})

@@ -181,6 +181,11 @@ class Connection:
         return self.state is State.CLOSING or self.state is State.CLOSED
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way; one that has begun may outlast the connection."""
+        return self._busy
+
+    @property
     def suspended(self) -> bool:
         """Whether it waits to be identified anew."""
         return self.standing.suspended

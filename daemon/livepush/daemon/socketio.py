@@ -1,7 +1,9 @@
 """Socket.IO on one Engine.IO session: who is in which namespace. What a namespace does is its `Member`'s business.
 
 A session that is in no namespace ends after `EngineSettings.connect` seconds; what a client may have in flight within a
-packet is bounded by `livepush.wire.socketio`.
+packet is bounded by `livepush.wire.socketio`. Each CONNECT may cost a look-up, and one body of a POST holds hundreds of
+them: a session ends that says CONNECT more than `MOST_CONNECTS` times in `CONNECT_SECONDS`, or while what it began in
+that namespace before it left is still under way. The stock client does neither: it leaves only what it has entered.
 """
 
 from __future__ import annotations
@@ -17,10 +19,16 @@ from livepush.wire.errors import BadMessage
 from livepush.wire.socketio import Decoder, Kind, Packet, encode
 
 INVALID = "Invalid namespace"
+MOST_CONNECTS = 10
+CONNECT_SECONDS = 60.0
 
 
 class Member(Protocol):
     """One client in one namespace."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something that it has begun is under way, also after it has left."""
 
     def started(self, auth: Any) -> None:
         """It is in; what it sends now is the answer to CONNECT, whose object, or None, this is."""
@@ -49,7 +57,7 @@ class Member(Protocol):
 
 
 Accept = Callable[["SocketIO", str], Member | None]
-"""Makes a member of a namespace; None: there is no such namespace."""
+"""Makes a member of a namespace; None: there is no such namespace, or it has closed the session."""
 
 
 class SocketIO:
@@ -66,7 +74,7 @@ class SocketIO:
         members: by namespace.
     """
 
-    __slots__ = ("_accept", "_clock", "_decoder", "_seconds", "_timer", "members", "session")
+    __slots__ = ("_accept", "_clock", "_connects", "_decoder", "_left", "_seconds", "_timer", "members", "session")
 
     def __init__(
         self, session: EngineSession, accept: Accept, limits: Limits, clock: IReactorTime, seconds: float
@@ -75,6 +83,8 @@ class SocketIO:
         self._accept, self._clock, self._seconds = accept, clock, seconds
         self._decoder = Decoder(limits.message_depth, limits.message_bytes)
         self.members: dict[str, Member] = {}
+        self._left: dict[str, Member] = {}  # that were busy when they did
+        self._connects: list[float] = []  # when the last ones came
         self._timer: IDelayedCall | None = None
         self._expect()
 
@@ -85,7 +95,9 @@ class SocketIO:
 
     def leave(self, namespace: str) -> None:
         """A member has gone, and is not told of anything more."""
-        self.members.pop(namespace, None)
+        member = self.members.pop(namespace, None)
+        if member is not None and member.is_busy:
+            self._left[namespace] = member
         if not self.members and not self.session.is_closed:
             self._expect()
 
@@ -114,6 +126,7 @@ class SocketIO:
     def _connect(self, packet: Packet, member: Member | None) -> None:
         if member is not None:
             raise BadMessage("CONNECT came before")
+        self._meter(packet.namespace)
         made = self._accept(self, packet.namespace)
         if made is None:
             self.send(Packet(Kind.CONNECT_ERROR, packet.namespace, {"message": INVALID}))
@@ -121,6 +134,15 @@ class SocketIO:
         self._stop_timer()
         self.members[packet.namespace] = made
         made.started(packet.data)
+
+    def _meter(self, namespace: str) -> None:
+        left = self._left.pop(namespace, None)
+        if left is not None and left.is_busy:
+            raise BadMessage("CONNECT while the one before is under way")
+        connects, now = self._connects, self._clock.seconds()
+        if len(connects) == MOST_CONNECTS and now - connects.pop(0) < CONNECT_SECONDS:
+            raise BadMessage(f"CONNECT comes at most {MOST_CONNECTS} times in {CONNECT_SECONDS:g} s")
+        connects.append(now)
 
     def heard(self) -> None:
         """A packet has come."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from livepush.daemon.connection import Connection
@@ -82,6 +83,11 @@ class SocketIOLink:
 
     # -- as `socketio.Member` ------------------------------------------------------------------------------------------
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the user is being looked up, or a request is under way."""
+        return self.connection.is_busy
+
     def resume(self) -> None:
         """A poll waits, or the peer of the WebSocket reads."""
         self.connection.resumeProducing()
@@ -128,15 +134,23 @@ class _NoCodec:
 _CODEC = _NoCodec()
 
 
+def accept(front: Front, socketio: SocketIO, namespace: str) -> Member | None:
+    """A member of `/`; while there can be no new connection the session ends, and the client comes back to a 503."""
+    if namespace != NAMESPACE:
+        return None
+    closed = front.closed_because()
+    if closed is not None:
+        socketio.session.close(closed[0], code=int(Close.BUSY))
+        return None
+    return SocketIOLink(front, socketio)
+
+
 def endpoint(front: Front, settings: EngineSettings | None = None) -> EngineEndpoint:
     """`/socket.io/`: one namespace, whose members are connections of the hub."""
     limits = front.limits
     times = settings or EngineSettings(interval=limits.heartbeat_seconds, connect=limits.hello_seconds)
 
-    def accept(socketio: SocketIO, namespace: str) -> Member | None:
-        return SocketIOLink(front, socketio) if namespace == NAMESPACE else None
-
     def make(session: EngineSession) -> SocketIO:
-        return SocketIO(session, accept, limits, front.clock, times.connect)
+        return SocketIO(session, partial(accept, front), limits, front.clock, times.connect)
 
     return EngineEndpoint(front, make, times)

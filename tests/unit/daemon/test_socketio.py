@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any, cast
 
 from hypothesis import given
@@ -13,14 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from livepush.broker.envelope import Control, Event
 from livepush.daemon.engineio import EngineSession
 from livepush.daemon.entitlement import Snapshot
-from livepush.daemon.front import Front
+from livepush.daemon.front import FULL, Front
 from livepush.daemon.hub import Hub
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.settings import Limits
-from livepush.daemon.socketio import Member, SocketIO
-from livepush.daemon.socketiolink import SocketIOLink
+from livepush.daemon.socketio import CONNECT_SECONDS, MOST_CONNECTS, SocketIO
+from livepush.daemon.socketiolink import SocketIOLink, accept
 from livepush.wire.closing import Close
-from livepush.wire.engineio import Phase
+from livepush.wire.engineio import Phase, Refused
 from tests.unit.daemon.doubles import FakeIdentity, make_client, make_hub, make_moderator
 from tests.unit.daemon.engines import TIMES, FakeSocket, Request, make_session, poll, post
 
@@ -41,7 +42,7 @@ class Page:
         self.identity = FakeIdentity(snapshot, waits)
         self.front = Front(hub, self.identity, OriginSettings(), limits, clock, lambda: True)
         self.session: EngineSession = make_session(clock, phase, limits)
-        self.session.app = SocketIO(self.session, self._accept, limits, clock, TIMES.connect)
+        self.session.app = SocketIO(self.session, partial(accept, self.front), limits, clock, TIMES.connect)
         self.socket = FakeSocket()
         self.request: Request | None = None
         self.packets: list[str] = []
@@ -49,9 +50,6 @@ class Page:
             self.session.opened(self.socket)
             self.look()
             self.packets.clear()
-
-    def _accept(self, socketio: SocketIO, namespace: str) -> Member | None:
-        return SocketIOLink(self.front, socketio) if namespace == "/" else None
 
     def says(self, packet: str) -> list[str]:
         """Sends one message of Socket.IO; what came since the last look."""
@@ -165,6 +163,43 @@ class NamespaceTests(SocketIOCase):
                 page.says(packet)
             self.assertTrue(page.session.is_closed, packets)
         self.assertEqual(self.hub.connections, 0)
+
+    def test_connects_under_way(self) -> None:
+        """One body of a POST has no more than one look-up made, however many it asks for."""
+        page = Page(self.hub, self.clock, make_client(), waits=True)
+        with self.assertRaises(Refused):
+            post(page.session, b"\x1e".join([b"40", b"41"] * 250))
+        self.assertTrue(page.session.is_closed)
+        self.assertEqual((len(page.identity.asked), self.hub.connections), (1, 0))
+
+    def test_connects(self) -> None:
+        """A page may leave and enter again, but not all the time."""
+        page = Page(self.hub, self.clock, make_client(), Phase.WEBSOCKET)
+        for _ in range(3):
+            for _ in range(MOST_CONNECTS // 2):
+                page.says("0")
+                page.says("1")
+            page.says("0")
+            for _ in range(int(CONNECT_SECONDS // TIMES.interval)):
+                self.clock.advance(TIMES.interval)
+                page.session.framed(page.socket, "3")
+            page.says("1")
+        for _ in range(MOST_CONNECTS):
+            self.assertFalse(page.session.is_closed)
+            page.says("0")
+            page.says("1")
+        page.says("0")
+        self.assertTrue(page.session.is_closed)
+        self.assertEqual(self.hub.connections, 0)
+
+    def test_full(self) -> None:
+        """A session that was there in time does not make one connection more than there may be."""
+        limits = Limits(connections=1)
+        page = Page(self.hub, self.clock, make_client(), Phase.WEBSOCKET, limits)
+        first = self.page(limits=limits)
+        page.says("0")
+        self.assertEqual(page.socket.finished_with, (4029, FULL))
+        self.assertEqual((self.hub.connections, first.session.is_closed), (1, False))
 
     def test_acknowledgements_of_nothing(self) -> None:
         """A client may acknowledge what it likes."""
