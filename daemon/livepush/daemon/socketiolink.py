@@ -63,7 +63,6 @@ class SocketIOLink:
             return
         self._session.send(_DISCONNECT if self._greeted else socketiopush.refusal(code, reason))
         self._socketio.leave(NAMESPACE)
-        self._session.resume_reading()  # a request may have been under way
         self.closed(reason)
 
     def abort(self) -> None:
@@ -121,6 +120,9 @@ class SocketIOLink:
         """The client has left, or the session is over."""
         self._front.heartbeat.discard(self.connection)
         self.connection.closed()
+        if not self._session.is_closed:
+            # A request may have been under way. A POST that waited for it is read within this call.
+            self._session.resume_reading()
 
 
 class _NoCodec:

@@ -164,6 +164,26 @@ class NamespaceTests(SocketIOCase):
             self.assertTrue(page.session.is_closed, packets)
         self.assertEqual(self.hub.connections, 0)
 
+    def test_left_under_way(self) -> None:
+        """A page that leaves while it is looked up, or asks for something, is heard when it goes on."""
+        for phase in (Phase.POLLING, Phase.WEBSOCKET):
+            page = self.page(phase)
+            page.identity.waits = True
+            packets = ['420["livepush:subscribe",{"channel":"orders.5"}]', "41"]
+            if phase is Phase.POLLING:
+                self.assertEqual(post(page.session, "\x1e".join(packets).encode()).body, b"ok")
+                self.assertEqual(post(page.session, b"3").body, b"ok")
+            else:
+                for packet in packets:
+                    page.session.framed(page.socket, packet)
+                self.assertFalse(page.socket.reading_paused)
+            page.identity.waiting.pop().callback(True)
+            page.identity.waits = False
+            page.says("0")
+            self.assertFalse(page.session.is_closed)
+            self.assertEqual(self.hub.connections, 1)
+            page.session.close("the client has left")
+
     def test_connects_under_way(self) -> None:
         """One body of a POST has no more than one look-up made, however many it asks for."""
         page = Page(self.hub, self.clock, make_client(), waits=True)
