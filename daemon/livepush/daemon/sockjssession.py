@@ -253,8 +253,10 @@ class HttpSession:
 
     def _end(self) -> None:
         self._queue.clear()
+        parked, self._parked = self._parked, None
+        if parked is not None:
+            answer(parked[0], 404, b"This session is over.\n")  # its messages were not taken
         self.app.closed()
-        self._post_parked()
 
     def _post_parked(self) -> None:
         parked, self._parked = self._parked, None
