@@ -11,8 +11,9 @@
 Calls do not wait for each other: they are begun in order, and answered as they end.
 
 Bounds: `CallSettings.in_flight` of a connection and `threads + queue` of the process, counted until the thread ends;
-one more is refused. A call whose connection has ended may have been carried out: as with any request whose answer is
-lost, only the site can tell.
+one more is refused. Who leaves and comes back has no more threads for it: what has begun counts for each connection of
+its user when its own has ended. Visitors who are nobody have no such account. A call whose connection has ended may
+have been carried out: as with any request whose answer is lost, only the site can tell.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class CallSettings:
         threads: that call `Channel.receive`; each holds a connection per database that it uses.
         queue: calls that may wait for a thread.
         seconds: from a call to its answer, at most.
-        in_flight: calls of one connection.
+        in_flight: calls of one connection, with those of its user that have outlasted theirs.
 
     Raises:
         ValueError: a number is not positive.
@@ -113,6 +114,7 @@ class Calls:
     def __init__(self, settings: CallSettings, threads: Threads, perform: Perform, clock: IReactorTime) -> None:
         self._settings, self._threads, self._perform, self._clock = settings, threads, perform, clock
         self._jobs: dict[Connection, set[_Job]] = {}
+        self._left: dict[str, set[_Job]] = {}  # by user: begun for connections that have ended
 
     @property
     def in_flight(self) -> int:
@@ -142,7 +144,9 @@ class Calls:
     def forget(self, connection: Connection) -> None:
         """The connection ends: what waits never begins, and what comes is thrown away."""
         for job in self._jobs.pop(connection, ()):
-            job.take()
+            user = connection.user
+            if not job.take() and user is not None:
+                self._left.setdefault(user, set()).add(job)
             self._settle(job)
 
     def _refusal(self, connection: Connection, call: Call) -> Refusal | None:
@@ -152,7 +156,8 @@ class Calls:
             check_type(call.type)
         except BadName:
             return Refusal(ErrorCode.BAD_TYPE, "no call has such a type")
-        if len(self._jobs.get(connection, ())) >= self._settings.in_flight:
+        left = () if connection.user is None else self._left.get(connection.user, ())
+        if len(self._jobs.get(connection, ())) + len(left) >= self._settings.in_flight:
             message = f"at most {self._settings.in_flight} calls at a time"
             return Refusal(ErrorCode.TOO_MANY_CALLS, message, retry=True)
         return None
@@ -201,12 +206,10 @@ class Calls:
         job.connection.refuse(job.call.n, ErrorCode.TIMEOUT, message)
 
     def _leave(self, job: _Job) -> None:
-        """The connection may have one call more."""
-        jobs = self._jobs.get(job.connection)
-        if jobs is not None:
-            jobs.discard(job)
-            if not jobs:
-                del self._jobs[job.connection]
+        """The connection, or its user, may have one call more."""
+        _discard(self._jobs, job.connection, job)
+        if job.connection.user is not None:
+            _discard(self._left, job.connection.user, job)
 
     def _settle(self, job: _Job) -> bool:
         """Whether it was unanswered until now."""
@@ -218,3 +221,11 @@ class Calls:
         return True
 
     _log = Logger()
+
+
+def _discard(jobs: dict[Any, set[_Job]], key: Connection | str, job: _Job) -> None:
+    of_key = jobs.get(key)
+    if of_key is not None:
+        of_key.discard(job)
+        if not of_key:
+            del jobs[key]

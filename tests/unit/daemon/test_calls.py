@@ -16,7 +16,7 @@ from livepush.daemon.calls import Calls, CallSettings
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.errors import Busy, LoggedOut, Refusal
 from livepush.wire.requests import Call
-from tests.unit.daemon.doubles import Browser, make_client, make_hub
+from tests.unit.daemon.doubles import Browser, make_client, make_hub, make_snapshot
 
 
 class FakeThreads:
@@ -284,6 +284,32 @@ class EndTests(Case):
             ends()
             self.assertEqual((browser.link.messages(), browser.link.code), ([], None))
         self.assertEqual(self.calls.in_flight, 0)
+
+    def test_comes_back(self) -> None:
+        """Who comes back has no room of what still runs for him; what never begins does not count."""
+        self.make(in_flight=2)
+        browser, other = self.browser(), Browser(self.hub, make_client(8)).greets(tab="k3f9")
+        self.call(browser, 1)
+        self.call(browser, 2)
+        ends = self.threads.begin()
+        browser.connection.abort()
+        again = self.browser()
+        self.assertEqual(self.call(again, 1), [])
+        self.assertEqual(codes(self.call(again, 2)), [(2, "too_many_calls")])
+        self.assertEqual(self.call(other, 1) + self.call(other, 2), [])
+        ends()
+        self.assertEqual(self.call(again, 3), [])
+        self.assertEqual(codes(self.call(again, 4)), [(4, "too_many_calls")])
+
+    def test_nobody_comes_back(self) -> None:
+        """Visitors who are nobody take no room from each other."""
+        self.make(in_flight=1)
+        browser, other = (Browser(self.hub, make_snapshot(None)).greets() for _ in range(2))
+        self.call(browser)
+        ends = self.threads.begin()
+        browser.connection.abort()
+        self.assertEqual(self.call(other), [])
+        ends()
 
     def test_late_and_gone(self) -> None:
         """A call that was told as late and whose connection then goes leaves nothing behind."""
