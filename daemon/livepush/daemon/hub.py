@@ -191,7 +191,8 @@ class Hub:
         self.epochs.note(user)
         self.deal()
         if user is None:
-            self.reidentification.hold()
+            if self._connections:
+                self.reidentification.hold()
             concerned = sorted(self._connections, key=lambda each: each.user or "")  # a user's tabs wait together
         else:
             concerned = list(self._users.get(user, ()))

@@ -99,6 +99,9 @@ class Reidentification:
         self._others.pop(member, None)
         if self._running.pop(member, None) is not None:
             self._start()
+        if self._held is not None and not self._urgent and not self._others:
+            self._held.cancel()  # nobody waits for it any more
+            self._held = None
 
     def _start(self) -> None:
         if self._held is not None:

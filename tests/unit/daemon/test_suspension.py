@@ -85,6 +85,17 @@ class ReidentificationTests(SynchronousTestCase):
         self.clock.advance(5)
         self.assertEqual(stuck.jobs, [])
 
+    def test_nobody_is_left(self) -> None:
+        """Who was waited for before the jobs begin has gone: no timer stays, and the next one does not wait."""
+        gone, next_one = Member(suspended=True), Member(suspended=True)
+        self.reidentification.hold()
+        self.ask(gone)
+        self.assertEqual((len(gone.jobs), len(self.clock.getDelayedCalls())), (0, 1))
+        self.reidentification.discard(gone)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.ask(next_one)
+        self.assertEqual(len(next_one.jobs), 1)
+
     def test_thousands(self) -> None:
         """Answers that are there at once cost no recursion."""
 
