@@ -14,23 +14,20 @@
     suspended     OPEN, and a control message came that may       who it is now is known: it goes on, with `gone` and
                   concern it: nothing is written or handled       `back`, or 4401; too late (`suspension`): 4029
 
-Requests are handled one after the other, in order; while one waits for the thread pool or the feed nothing more is
-read, so that what is queued is bounded by one read of the transport. One that has no answer after 10 s ends the
-connection with 4029; not while it is suspended, which has a bound of its own. Whatever was decided by a snapshot that
-a control message has outdated meanwhile is decided again (`standing`).
+Requests are handled one after the other, in order (`inbox`). One that has no answer after 10 s ends the connection with
+4029; not while it is suspended, which has a bound of its own. Whatever was decided by a snapshot that a control message
+has outdated meanwhile is decided again (`standing`).
 
 This module is past 400 lines because the states and the requests that move a connection between them are read together.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -38,6 +35,7 @@ from twisted.python.failure import Failure
 from livepush.broker.names import is_channel
 from livepush.daemon.errors import Busy, IdentityUnavailable, LoggedOut, NotReady
 from livepush.daemon.history import Answer
+from livepush.daemon.inbox import Inbox, Said
 from livepush.daemon.interfaces import Codec, Encoder, Identity, Link
 from livepush.daemon.outbound import Outbound
 from livepush.daemon.settings import Limits
@@ -79,9 +77,7 @@ class Connection:
 
     __slots__ = (
         "_below",
-        "_busy",
         "_codec",
-        "_deadline",
         "_greets",
         "_inbox",
         "_limits",
@@ -127,10 +123,8 @@ class Connection:
         self._suspended_at = 0  # the feed index
         self.heard = True  # something was received since the last beat
         self.missed = 0  # beats without a received byte
-        self._inbox: deque[bytes | requests.Request] = deque()
-        self._busy = False
+        self._inbox = Inbox(self, link, hub.clock, limits.hello_seconds)
         self._timer: IDelayedCall | None = None  # for the hello
-        self._deadline: IDelayedCall | None = None  # of the request under way
         self._opened_at = hub.history.index
         self.name = hub.register(self)
 
@@ -139,7 +133,7 @@ class Connection:
     def opened(self, cookies: str) -> None:
         """The transport is ready; the user is looked up."""
         self._timer = self.hub.clock.callLater(self._limits.hello_seconds, self._time_out)
-        self._begin(self._identify(cookies))
+        self._inbox.begin(self._identify(cookies))
 
     def close(self, code: Close, reason: str) -> None:
         """Ends the connection, after what is pending; what is held back is dropped."""
@@ -162,8 +156,7 @@ class Connection:
             return
         self.state = State.CLOSING
         self._stop_timer()
-        self._stop_deadline()
-        self._inbox.clear()
+        self._inbox.end()
         self.out.end()
         self.hub.silence(self)
         self.standing.end()
@@ -183,7 +176,7 @@ class Connection:
     @property
     def is_busy(self) -> bool:
         """Whether a request is under way; one that has begun may outlast the connection."""
-        return self._busy
+        return self._inbox.busy
 
     @property
     def suspended(self) -> bool:
@@ -229,17 +222,11 @@ class Connection:
 
     def received(self, payload: bytes) -> None:
         """One message of the client."""
-        if self.ended:
-            return
-        self._inbox.append(payload)
-        self._handle_inbox()
+        self._inbox.add(payload)
 
     def request(self, request: requests.Request) -> None:
         """One request of the client, where the transport has read it itself; the bound of how many is the caller's."""
-        if self.ended:
-            return
-        self._inbox.append(request)
-        self._handle_inbox()
+        self._inbox.add(request)
 
     def answer(self, n: int | None, data: Mapping[str, Any]) -> None:
         """The result of a call."""
@@ -251,27 +238,37 @@ class Connection:
         if not self.ended:
             self._error(n, code, message, retry)
 
-    def _handle_inbox(self) -> None:
-        while self._inbox and not self._stalled and not self.ended:
-            said = self._inbox.popleft()
-            try:
-                request = self._codec.parse(said, self._limits.message_depth) if isinstance(said, bytes) else said
-            except BadMessage as error:
-                self.close(Close.BAD_MESSAGE, error.why)
-                return
-            if request is not None:
-                self._handle(request)
+    def failed(self, failure: Failure) -> None:
+        """A request has failed."""
+        if failure.check(LoggedOut) is not None:
+            self.close(Close.IDENTITY, "not logged in")
+            return
+        if failure.check(Busy, IdentityUnavailable, NotReady) is None:
+            self._log.failure("A request of connection {name} broke.", failure, name=self.name)
+        self.close(Close.BUSY, "the server can't answer now")
 
-    def _handle(self, request: requests.Request) -> None:
+    def is_late(self) -> None:
+        """A request has no answer in time."""
+        self.close(Close.BUSY, "the server can't answer now")
+
+    def handle(self, said: Said) -> None:
+        """The inbox has come to it."""
+        try:
+            request = self._codec.parse(said, self._limits.message_depth) if isinstance(said, bytes) else said
+        except BadMessage as error:
+            self.close(Close.BAD_MESSAGE, error.why)
+            return
         match request:
+            case None:
+                return
             case requests.Hello():
-                self._begin(self._greet(request))
+                self._inbox.begin(self._greet(request))
             case requests.Unknown():
                 self._error(request.n, ErrorCode.UNKNOWN_OP, "this server does not know this op")
             case _ if self.state is State.GREETING:
                 self._error(request.n, ErrorCode.UNEXPECTED, "say hello first")
             case requests.Subscribe():
-                self._begin(self._subscribe(request))
+                self._inbox.begin(self._subscribe(request))
             case requests.Unsubscribe() if not is_channel(request.channel):
                 self._error(request.n, ErrorCode.BAD_CHANNEL, "no channel has such a name")
             case requests.Unsubscribe():
@@ -368,8 +365,7 @@ class Connection:
         self.out.suspend()
         if self.ended:
             return
-        if not self._busy:
-            self._link.pause_reading()
+        self._inbox.pause()
 
     def _give_up(self) -> None:
         self.close(Close.BUSY, "the server can't say now what you may hear")
@@ -407,7 +403,7 @@ class Connection:
             self.out.pending.append(("", self.encoder.back(channel, audience, at)))
         self.out.readmit()
         self.standing.readmit()
-        self._go_on()
+        self._inbox.go_on()
 
     def _too_many(self, n: int | None) -> None:
         message = f"at most {self._limits.subscriptions} subscriptions a connection"
@@ -415,60 +411,6 @@ class Connection:
 
     def _error(self, n: int | None, code: str, message: str, retry: bool = False) -> None:
         self._send(self.encoder.error(n, code, message, retry))
-
-    # -- one job at a time ---------------------------------------------------------------------------------------------
-
-    def _begin(self, job: Coroutine[Deferred[Any], Any, None]) -> None:
-        """Runs a step that may wait for the thread pool; the client is not read from until it is done."""
-        self._busy = True
-        done = Deferred.fromCoroutine(job)
-        done.addErrback(self._failed)
-        if done.called:
-            self._busy = False  # and the caller's loop goes on: no recursion over a long inbox
-            return
-        self._link.pause_reading()
-        self._set_deadline()
-        done.addCallback(self._finished)
-
-    def _set_deadline(self) -> None:
-        self._deadline = self.hub.clock.callLater(self._limits.hello_seconds, self._end_late)
-
-    def _stop_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _end_late(self) -> None:
-        self._deadline = None
-        if self.suspended:
-            self._set_deadline()
-        else:
-            self.close(Close.BUSY, "the server can't answer now")
-
-    def _failed(self, failure: Failure) -> None:
-        if self.ended:
-            return
-        if failure.check(LoggedOut) is not None:
-            self.close(Close.IDENTITY, "not logged in")
-            return
-        if failure.check(Busy, IdentityUnavailable, NotReady) is None:
-            self._log.failure("A request of connection {name} broke.", failure, name=self.name)
-        self.close(Close.BUSY, "the server can't answer now")
-
-    def _finished(self, _: None) -> None:
-        self._busy = False
-        self._stop_deadline()
-        self._go_on()
-
-    @property
-    def _stalled(self) -> bool:
-        """Whether requests wait."""
-        return self._busy or self.suspended
-
-    def _go_on(self) -> None:
-        if not self.ended and not self._stalled:
-            self._link.resume_reading()
-            self._handle_inbox()
 
     # -- outbound ------------------------------------------------------------------------------------------------------
 
@@ -506,7 +448,7 @@ class Connection:
         """Called every `heartbeat` seconds: asks for a sign of life, and gives one that moves all its positions."""
         if self.heard:
             self.heard, self.missed = False, 0
-        elif not self._stalled:
+        elif not self._inbox.stalled:
             self.missed += 1
             if self.missed >= 2:
                 self.close(Close.SILENT, "nothing received for two heartbeats")
