@@ -1,8 +1,8 @@
 """The `LIVEPUSH_*` settings: one frozen, validated value; the only place that reads Django's settings for them.
 
-Options of the daemon override the environment (`LIVEPUSH_BROKER_URL` and `LIVEPUSH_PUBLISH_URL` only), which overrides
-the settings, which override the defaults below. `docs/reference/settings.md` has the same table; a test compares the
-two.
+Options of the daemon override what comes by environment, file or systemd credential (secrets only, see `credentials`),
+which overrides the settings, which override the defaults below. `docs/reference/settings.md` has the same table; a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from django.core.signals import setting_changed
 from django.utils.crypto import salted_hmac
 
 from livepush.broker.topology import CHUNK_SECONDS
+from livepush.django.credentials import BadCredential, credential
 
 if TYPE_CHECKING:
     from livepush.broker.url import BrokerURL
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 PREFIX = "LIVEPUSH_"
 PATH = "/livepush/ws"
 """Where the daemon's native WebSocket is."""
+
+ABSENT: Any = object()
+"""A setting that is not given; None is a value."""
 
 _MIB = 2**20
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.IGNORECASE | re.ASCII)
@@ -56,7 +60,7 @@ def _setting(default: Any, check: Callable[[Any], Any], secret: bool = False) ->
     Args:
         default: without the setting.
         check: returns the value in its one form, or raises ValueError with what is right.
-        secret: the value never stands in a message or a repr.
+        secret: the value never stands in a message or a repr, and may come by environment, file or credential.
     """
     return field(default=default, repr=not secret, metadata={"check": check, "secret": secret})
 
@@ -272,8 +276,11 @@ def conf() -> Conf:
 def faults(environ: Mapping[str, str] = os.environ) -> list[BadSetting]:
     """Every setting that can't be used."""
     found: list[BadSetting] = []
-    for name, value in _given(environ).items():
+    for name in (each.name for each in _settings()):
         try:
+            value = given_value(name, environ)
+            if value is ABSENT:
+                continue
             _check(name, value)
         except BadSetting as error:
             found.append(error)
@@ -304,21 +311,35 @@ def _settings() -> list[Any]:
     return [each for each in fields(Conf) if "check" in each.metadata]
 
 
-def _given(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The settings that are set, by field name; the environment's brokers before Django's."""
-    given = {
-        each.name: getattr(django_settings, name_of(each.name))
-        for each in _settings()
-        if hasattr(django_settings, name_of(each.name))
-    }
-    for name in ("broker_url", "publish_url"):
-        if url := environ.get(name_of(name)):
-            given[name] = url
-    return given
+def given_value(name: str, environ: Mapping[str, str] = os.environ) -> Any:
+    """What is given for a field of `Conf`, not yet checked; `ABSENT`: nothing.
+
+    Raises:
+        BadSetting: it should come from a file that can't be used.
+    """
+    setting = name_of(name)
+    if _field(name).metadata["secret"]:
+        try:
+            value = credential(setting, environ)
+        except BadCredential as error:
+            raise BadSetting(setting, None, str(error), secret=True) from None
+        if value is not None:
+            return value
+    return getattr(django_settings, setting, ABSENT)
+
+
+def _given() -> dict[str, Any]:
+    """The settings that are given, by field name."""
+    values = {each.name: given_value(each.name) for each in _settings()}
+    return {name: value for name, value in values.items() if value is not ABSENT}
+
+
+def _field(name: str) -> Any:
+    return next(each for each in _settings() if each.name == name)
 
 
 def _check(name: str, value: object) -> Any:
-    metadata = next(each.metadata for each in _settings() if each.name == name)
+    metadata = _field(name).metadata
     try:
         return metadata["check"](value)
     except ValueError as error:
