@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The servers and programs that `make test` needs, from Debian: RabbitMQ, Redis, PostgreSQL, Chromium,
-# Node.
+# The servers and programs that `make test` needs, from Debian: RabbitMQ, Redis, PostgreSQL, nginx, Prometheus (for
+# promtool), Chromium, Node.
 #
 # What is there is left alone; when nothing is missing, nothing is run. Installing needs root, or sudo without a
 # password; else it names what is missing and fails. No service is started (a policy-rc.d forbids it while packages are
@@ -18,6 +18,8 @@ packages=()
 have rabbitmq-server || packages+=(rabbitmq-server)
 have redis-server || packages+=(redis-server)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || have initdb || packages+=(postgresql)
+have nginx || packages+=(nginx)
+have promtool || packages+=(prometheus)
 have chromium || packages+=(chromium)
 have node || packages+=(nodejs)
 have npm || packages+=(npm)
