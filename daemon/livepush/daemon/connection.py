@@ -188,6 +188,16 @@ class Connection:
         """Whether it hears events, or will when it is not suspended any more."""
         return self.state is State.OPEN
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether its client makes the next connection beside this one when it is told to go; else it is ended."""
+        return self.state is State.OPEN and self._greets and self.encoder.overlaps
+
+    def send_away(self, after: int) -> None:
+        """Tells the client that this process is going, in so many milliseconds."""
+        if self.state is State.OPEN:
+            self._send(self.encoder.goaway(after))
+
     def _time_out(self) -> None:
         self._timer = None
         self.close(Close.NO_HELLO, "no hello in time")

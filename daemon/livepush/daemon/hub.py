@@ -288,6 +288,10 @@ class Hub:
         """How many have a transport, identified or not, ending or not."""
         return len(self._connections)
 
+    def everybody(self) -> list[Connection]:
+        """All of them, now."""
+        return list(self._connections)
+
     def register(self, connection: Connection) -> str:
         """A connection was opened; returns its name in logs and in `welcome`."""
         self._connections[connection] = None

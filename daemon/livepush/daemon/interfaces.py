@@ -40,7 +40,12 @@ class Encoder(Protocol):
 
     Bytes are complete and may be joined with others of the same format. b"" means that this format has no word for it;
     only an event is never b"".
+
+    Attributes:
+        overlaps: whether its clients can make the next connection before they drop this one, when they hear `goaway`.
     """
+
+    overlaps: bool
 
     def event(self, event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
         """The bytes of one event as one audience is shown it, with its position; `id` and `at` None: a live event."""
@@ -71,6 +76,9 @@ class Encoder(Protocol):
 
     def heartbeat(self, at: str) -> bytes:
         """The position of whoever has got everything so far."""
+
+    def goaway(self, after: int) -> bytes:
+        """This process is going: another connection is to be there in so many milliseconds."""
 
 
 class Codec(Protocol):

@@ -125,6 +125,8 @@ class NativeEncoder:
         frame: puts the JSON text of one message into what the transport carries. By default a WebSocket frame.
     """
 
+    overlaps = True
+
     def __init__(self, frame: Callable[[bytes], bytes] = text_frame) -> None:
         self._frame = frame
 
@@ -176,6 +178,10 @@ class NativeEncoder:
     def heartbeat(self, at: str) -> bytes:
         """A sign of life, with the position of whoever has got everything so far."""
         return self._frame(text({"op": "heartbeat", "at": at}))
+
+    def goaway(self, after: int) -> bytes:
+        """This process is going; `after` is milliseconds."""
+        return self._frame(text({"op": "goaway", "after": after}))
 
     def _answer(self, n: int | None, message: Json) -> bytes:
         return self._frame(text(message if n is None else {**message, "n": n}))

@@ -9,6 +9,7 @@
     event                      <type>, <data>, <position>       a live event has no position
     resync                     livepush:resync, {"channel", "why"}, <position>
     heartbeat                  livepush:heartbeat, <position>
+    goaway                     livepush:goaway, {"after"}
     gone                       livepush:gone, {"channel", "why"}, then CONNECT
     back                       livepush:back, {"channel", "audience"}, <position>, then CONNECT
     subscribe                  livepush:subscribe, {"channel", "since"?}, acknowledged {"ok": true, "channel",
@@ -72,6 +73,8 @@ class SocketIOEncoder:
         new_id: makes names that nobody had before.
     """
 
+    overlaps = False  # the stock client comes back after the end of its connection
+
     def __init__(self, wrap: Callable[[str], bytes], new_id: Callable[[], str] = secrets.token_urlsafe) -> None:
         self._wrap, self._new_id = wrap, new_id
 
@@ -121,6 +124,10 @@ class SocketIOEncoder:
     def heartbeat(self, at: str) -> bytes:
         """Moves the offset."""
         return self._emit("livepush:heartbeat", at)
+
+    def goaway(self, after: int) -> bytes:
+        """This connection ends in so many milliseconds."""
+        return self._emit("livepush:goaway", {"after": after})
 
     def _connect(self, pid: str) -> bytes:
         return self._wrap("40" + dumps({"sid": self._new_id(), "pid": pid}))

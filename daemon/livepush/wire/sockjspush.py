@@ -29,6 +29,8 @@ class ClassicEncoder:
         end: what ends a session there.
     """
 
+    overlaps = False
+
     def __init__(self, frame: sockjs.Frame, end: bytes) -> None:
         self._frame, self._end = frame, end
 
@@ -70,6 +72,10 @@ class ClassicEncoder:
 
     def heartbeat(self, at: str) -> bytes:
         """Nothing: SockJS has its own."""
+        return b""
+
+    def goaway(self, after: int) -> bytes:
+        """Nothing: the end of the session says it."""
         return b""
 
 

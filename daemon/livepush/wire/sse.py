@@ -47,6 +47,8 @@ _TAB = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 class SSEEncoder(NativeEncoder):
     """The native messages as blocks of a stream."""
 
+    overlaps = False  # an EventSource comes back after the end of its stream
+
     def __init__(self) -> None:
         super().__init__(_block)
 

@@ -86,6 +86,12 @@ def _patience(value: Any) -> Any:
     return value
 
 
+def _drain(value: Any) -> Any:
+    if value is not None and (type(value) not in (int, float) or not 0 <= value <= 600):
+        raise ValueError("must be None or a number of seconds from 0 to 600")
+    return value
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be True or False")
@@ -221,6 +227,7 @@ class Conf:
     backlog_messages: int = _setting(10_000, _integer(1, 10_000_000))
     backlog_bytes: int = _setting(16 * _MIB, _integer(_MIB, 2**40))
     flush_seconds: float = _setting(5, _patience)
+    drain_seconds: float | None = _setting(None, _drain)
     status_token: str | None = _setting(None, _token, secret=True)
     sockjs_prefixes: tuple[str, ...] = _setting((), _prefixes)
     sockjs_legacy: bool = _setting(False, _flag)
