@@ -29,6 +29,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from livepush.broker.envelope import IDENTITY, OUTBOX, Control, Kind, Resync, Stamp, encode_control, encode_resync
 from livepush.broker.errors import BacklogFull, Expired, PublishError, Refused, Unroutable
+from livepush.broker.flight import Flight
 from livepush.broker.names import CONTROL_IDENTITY_KEY, CONTROL_OUTBOX_KEY, VOID_KEY, resync_key
 
 T = TypeVar("T")
@@ -155,10 +156,7 @@ class Backlog(Generic[T]):
         self._send = 1  # the lowest number not sent on this channel; all above wait, too
         self._numbered: dict[int, _Entry[T]] = {}
         self._live: deque[_Entry[T]] = deque()
-        self._tag = 0
-        self._oldest = 1  # no tag below it is in flight
-        self._flight: dict[int, _Entry[T]] = {}
-        self._flight_bytes = 0
+        self._flight: Flight[_Entry[T]] = Flight()
         self._returned: set[int] = set()
         self._dropped: dict[str | None, None] = {}
         self._unsent: dict[bytes, int] = {}  # the numbers of control messages that were never sent, by what they say
@@ -183,7 +181,7 @@ class Backlog(Generic[T]):
         """Whether there is something to send and room for it in flight."""
         if not self._open or len(self._flight) >= (1 if self.careful else self.bounds.flight_messages):
             return False
-        return self._flight_bytes < self.bounds.flight_bytes and (self._send < self._next or bool(self._live))
+        return self._flight.bytes < self.bounds.flight_bytes and (self._send < self._next or bool(self._live))
 
     @property
     def expires(self) -> float | None:
@@ -250,9 +248,8 @@ class Backlog(Generic[T]):
             How many messages were left.
         """
         left = len(self)
-        flying = [entry for entry in self._flight.values() if entry.kind is Kind.LIVE]
         self._open = False
-        self._forget_flight()
+        flying = [entry for entry in self._forget_flight() if entry.kind is Kind.LIVE]
         for entry in (*self._numbered.values(), *self._live, *flying):
             self._settle(entry, error)
         self._live.clear()
@@ -273,7 +270,8 @@ class Backlog(Generic[T]):
         self.lost()
         self._open = True
         self.sending += 1
-        self._tag, self._oldest, self._send = 0, 1, self._low
+        self._flight.begin()
+        self._send = self._low
 
     def copies(self, ts: int, limit: int = 64) -> list[Copy]:
         """What is to be published now on the channel that is open; the order gives the delivery tags.
@@ -285,9 +283,7 @@ class Backlog(Generic[T]):
         self._report(ts)
         copies: list[Copy] = []
         while len(copies) < limit and self.sendable and (entry := self._following()) is not None:
-            self._tag += 1
-            self._flight[self._tag] = entry
-            self._flight_bytes += entry.size
+            self._flight.send(entry)
             stamp = None
             if entry.kind is not Kind.LIVE:
                 stamp = Stamp(self.publisher, entry.number, self._low, self.sending)
@@ -302,7 +298,7 @@ class Backlog(Generic[T]):
         Returns:
             Whether anything was waiting for that.
         """
-        entries = self._answered(tag, multiple)
+        entries = self._flight.answered(tag, multiple)
         for entry in entries:
             if entry.kind is not Kind.LIVE and entry.number in self._returned:
                 self._returned.discard(entry.number)
@@ -318,7 +314,7 @@ class Backlog(Generic[T]):
             Whether a number is concerned: then sending has stopped, and the channel is to be opened anew.
         """
         again = False
-        for entry in self._answered(tag, multiple):
+        for entry in self._flight.answered(tag, multiple):
             if entry.kind is Kind.LIVE:
                 self._settle(entry, Expired("the broker could not take it; live messages are sent once"))
             else:
@@ -335,10 +331,7 @@ class Backlog(Generic[T]):
     def lost(self) -> None:
         """The channel is gone, for whatever reason: nothing is sent until `opened`."""
         self._open = False
-        flying = [entry for entry in self._flight.values() if entry.kind is Kind.LIVE]
-        self._forget_flight()
-        for entry in flying:
-            self._settle(entry, Expired("the broker went before it confirmed; live messages are sent once"))
+        self._fail_live(self._forget_flight())
 
     def refused(self, why: str) -> bool:
         """The broker closed the channel because of something that was sent on it.
@@ -350,15 +343,14 @@ class Backlog(Generic[T]):
             Whether this led on, so that a channel may be opened at once. It did not when nothing was in flight or when
             the culprit is a void already: then the broker refuses this publisher, not a message.
         """
-        flight = list(self._flight.values())
+        self._open = False
+        flight = self._forget_flight()
         if len(flight) != 1:
             numbers = [entry.number for entry in flight if entry.kind is not Kind.LIVE]
             self._careful_to = max([self._careful_to, *numbers])
-            self.lost()
+            self._fail_live(flight)
             return bool(flight)
         culprit = flight[0]
-        self._forget_flight()
-        self._open = False
         if culprit.kind is Kind.VOID:
             return False
         if culprit.kind is Kind.LIVE:
@@ -414,27 +406,15 @@ class Backlog(Generic[T]):
                 return entry
         return self._live.popleft() if self._live else None
 
-    def _answered(self, tag: int, multiple: bool) -> list[_Entry[T]]:
-        """Takes out of the flight what an answer of the broker is about; unknown tags are nothing's."""
-        if not multiple:
-            entry = self._flight.pop(tag, None)
-            entries = [] if entry is None else [entry]
-        else:
-            entries = []
-            last = self._tag if tag == 0 else min(tag, self._tag)
-            while self._oldest <= last:
-                entry = self._flight.pop(self._oldest, None)
-                self._oldest += 1
-                if entry is not None:
-                    entries.append(entry)
-        for entry in entries:
-            self._flight_bytes -= entry.size
-        return entries
-
-    def _forget_flight(self) -> None:
-        self._flight.clear()
-        self._flight_bytes = 0
+    def _forget_flight(self) -> list[_Entry[T]]:
+        """The channel is gone: what was in flight on it."""
         self._returned.clear()
+        return self._flight.clear()
+
+    def _fail_live(self, flight: list[_Entry[T]]) -> None:
+        for entry in flight:
+            if entry.kind is Kind.LIVE:
+                self._settle(entry, Expired("the broker went before it confirmed; live messages are sent once"))
 
     def _void(self, culprit: _Entry[T], why: str) -> None:
         """The number goes out all the same; a record that may not be sent becomes one for all channels."""

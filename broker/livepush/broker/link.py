@@ -36,8 +36,8 @@ from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 from pika.exceptions import AMQPHeartbeatTimeout, ChannelClosedByBroker
 
-from livepush.broker.backlog import Backlog
 from livepush.broker.backoff import Backoff
+from livepush.broker.cargo import Cargo
 from livepush.broker.complaint import Complaints, leaf
 from livepush.broker.connection import Connection
 from livepush.broker.hush import THREAD
@@ -67,12 +67,12 @@ class State(StrEnum):
 
 
 class Link:
-    """Carries a backlog to the broker.
+    """Carries what a publisher or a relay has to send to the broker.
 
     Args:
         url: where the broker is.
         exchange: where everything is published.
-        backlog: touched only with `lock` held.
+        cargo: touched only with `lock` held.
         conclude: called without the lock when publications may have ended.
         log: the queue that must be there before anything is sent.
     """
@@ -81,7 +81,7 @@ class Link:
         self,
         url: BrokerURL,
         exchange: str,
-        backlog: Backlog[Any],
+        cargo: Cargo,
         lock: threading.Lock,
         conclude: Callable[[], None],
         log: str = LOG,
@@ -89,7 +89,7 @@ class Link:
         self.state = State.WAITING
         self.connections = 0
         self._url, self._exchange, self._log_queue = url, exchange, log
-        self._backlog, self._lock, self._conclude = backlog, lock, conclude
+        self._cargo, self._lock, self._conclude = cargo, lock, conclude
         self._loop: Any = None  # an IOLoop while there is one, which only `_empty` runs
         self._ending = threading.Event()
         self._connection: Connection | None = None
@@ -122,8 +122,8 @@ class Link:
     def needs_waking(self) -> bool:
         """Whether `wake` must be called for what was just added; the lock is held."""
         if not self._woken:
-            untimed = self._expiry is None and self._backlog.expires is not None
-            self._woken = untimed or (self.state is State.READY and self._backlog.sendable)
+            untimed = self._expiry is None and self._cargo.expires is not None
+            self._woken = untimed or (self.state is State.READY and self._cargo.sendable)
             return self._woken
         return False
 
@@ -223,7 +223,7 @@ class Link:
         age = time.monotonic() - self._attempted
         delay = 0.0 if was_connected and age >= self._attempts.least else self._attempts.next()
         self.complaints.say(
-            "broker", "livepush: no broker at %s: %s; %d messages wait", self._url.safe, why, len(self._backlog)
+            "broker", "livepush: no broker at %s: %s; %d messages wait", self._url.safe, why, len(self._cargo)
         )
         self._loop.call_later(delay, self._connect)
 
@@ -278,7 +278,7 @@ class Link:
         if self.complaints.settled("broker"):
             _log.info("livepush: connected to %s", self._url.safe)
         with self._lock:
-            self._backlog.opened()
+            self._cargo.opened()
             self.state = State.READY
         self._pump()
 
@@ -298,13 +298,13 @@ class Link:
         answer = frame.method
         if isinstance(answer, pika.spec.Basic.Ack):
             with self._lock:
-                progress = self._backlog.confirmed(answer.delivery_tag, answer.multiple)
+                progress = self._cargo.confirmed(answer.delivery_tag, answer.multiple)
             if progress:
                 self._openings.reset()
             self._pump_due = True  # once for all answers that came together
             return
         with self._lock:
-            again = self._backlog.nacked(answer.delivery_tag, answer.multiple)
+            again = self._cargo.nacked(answer.delivery_tag, answer.multiple)
         if again:
             self.complaints.say("nack", "livepush: %s could not keep a message; it is sent again", self._url.safe)
             self._open_after(self._openings.next())
@@ -313,7 +313,7 @@ class Link:
     def _on_returned(self, channel: Channel, _: Any, properties: pika.BasicProperties, __: bytes) -> None:
         if channel is self._channel and properties.message_id is not None:
             with self._lock:
-                self._backlog.returned(int(properties.message_id))
+                self._cargo.returned(int(properties.message_id))
 
     def _on_channel_closed(self, channel: Channel, why: Exception) -> None:
         if channel is not self._channel:
@@ -334,7 +334,7 @@ class Link:
             self._open_after(self._openings.next())
             return
         with self._lock:
-            progress = self._backlog.refused(text)
+            progress = self._cargo.refused(text)
         if progress:
             self.complaints.say("refused", "livepush: %s refuses a message for good: %s", self._url.safe, text)
         else:
@@ -356,9 +356,9 @@ class Link:
             now = time.monotonic()
             with self._lock:
                 self._woken = False
-                self._backlog.expire(now)
-                copies = self._backlog.copies(time.time_ns() // 1_000_000) if self.state is State.READY else []
-                expires = self._backlog.expires
+                self._cargo.expire(now)
+                copies = self._cargo.copies(time.time_ns() // 1_000_000) if self.state is State.READY else []
+                expires = self._cargo.expires
             if not copies or self._connection is None or self._channel is None or not self._channel.is_open:
                 break  # if the channel is gone, the callback that says so is under way
             self._connection.publish(self._channel, self._exchange, copies)
@@ -384,7 +384,7 @@ class Link:
 
     def _stop_sending(self) -> None:
         with self._lock:
-            self._backlog.lost()
+            self._cargo.lost()
         self._conclude()
 
     def _complain_of(self, what: str, text: str) -> None:
@@ -396,5 +396,5 @@ class Link:
             self._log_queue if what == "log" else self._exchange,
             self._url.safe,
             text,
-            len(self._backlog),
+            len(self._cargo),
         )

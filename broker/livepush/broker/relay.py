@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 from livepush.broker.backlog import Copy
 from livepush.broker.envelope import Kind, Stamp
+from livepush.broker.flight import Flight
 from livepush.broker.names import VOID_KEY
 
 OPENINGS = 2**24
@@ -105,10 +106,7 @@ class Relay:
         self._rows: dict[int, _Entry] = {}  # by number, ascending; deleted rows leave it
         self._due: deque[_Entry] = deque()  # ascending
         self._done: list[int] = []
-        self._tag = 0
-        self._oldest = 1
-        self._flight: dict[int, _Entry] = {}
-        self._flight_bytes = 0
+        self._flight: Flight[_Entry] = Flight()
         self._careful_to = 0
         self._retry: float | None = None  # monotonic; a row has come back, until then nothing is sent
         self._probing = False
@@ -130,7 +128,7 @@ class Relay:
         self._rows.clear()
         self._due.clear()
         self._done.clear()
-        self._forget_flight()
+        self._flight.clear()
 
     @property
     def room(self) -> int:
@@ -209,7 +207,7 @@ class Relay:
         if not self._open or not self._due or self.refused_row is not None or self._retry is not None:
             return False
         limit = 1 if self.careful else self.bounds.flight_messages
-        return len(self._flight) < limit and self._flight_bytes < self.bounds.flight_bytes
+        return len(self._flight) < limit and self._flight.bytes < self.bounds.flight_bytes
 
     @property
     def expires(self) -> float | None:
@@ -227,7 +225,7 @@ class Relay:
         self.lost()
         self._open = True
         self._openings += 1
-        self._tag, self._oldest = 0, 1
+        self._flight.begin()
 
     def copies(self, ts: int, limit: int = 64) -> list[Copy]:
         """What is to be published now on the channel that is open; the order gives the delivery tags.
@@ -241,9 +239,7 @@ class Relay:
             entry = self._due.popleft()
             entry.returned = False
             row = entry.row
-            self._tag += 1
-            self._flight[self._tag] = entry
-            self._flight_bytes += entry.size
+            self._flight.send(entry)
             stamp = Stamp(self.publisher, row.number, self.low, self.sending)
             copies.append(Copy(Kind.VOID if row.void else Kind.EVENT, row.key, row.body, row.ts, stamp))
         return copies
@@ -255,7 +251,7 @@ class Relay:
             Whether anything is in the log now that was waiting for that.
         """
         progress = False
-        for entry in self._answered(tag, multiple):
+        for entry in self._flight.answered(tag, multiple):
             if entry.returned:
                 self._back(entry)
                 self._news = True
@@ -276,7 +272,7 @@ class Relay:
         Returns:
             Whether anything was waiting for that: then sending has stopped, and the channel is to be opened anew.
         """
-        again = bool(self._answered(tag, multiple))
+        again = bool(self._flight.answered(tag, multiple))
         if again:
             self.lost()
         return again
@@ -288,12 +284,7 @@ class Relay:
 
     def lost(self) -> None:
         """The channel is gone: nothing is sent until `opened`, then all that is not confirmed."""
-        self._open = False
-        self._forget_flight()
-        self._due = deque(entry for entry in self._rows.values() if not entry.done)
-        for entry in self._due:
-            entry.returned = False
-        self._retry = None
+        self._stop()
 
     def refused(self, why: str) -> bool:
         """The broker closed the channel because of something that was sent on it.
@@ -305,8 +296,7 @@ class Relay:
             Whether this led on. It did not when nothing was in flight or the culprit is a void already: then the
             broker refuses this publisher, not a row.
         """
-        flight = list(self._flight.values())
-        self.lost()
+        flight = self._stop()
         if len(flight) != 1:
             self._careful_to = max([self._careful_to, *(entry.row.number for entry in flight)])
             return bool(flight)
@@ -317,6 +307,15 @@ class Relay:
 
     # -- within --------------------------------------------------------------------------------------------------------
 
+    def _stop(self) -> list[_Entry]:
+        """Sends nothing until `opened`; what was in flight."""
+        self._open, self._retry = False, None
+        flight = self._flight.clear()
+        self._due = deque(entry for entry in self._rows.values() if not entry.done)
+        for entry in self._due:
+            entry.returned = False
+        return flight
+
     def _back(self, entry: _Entry) -> None:
         """It was kept by nobody: it goes before all that waits, after a pause."""
         entry.returned = True
@@ -325,27 +324,6 @@ class Relay:
         self._due = deque(waiting)
         self._retry = self._now + self.bounds.pause_seconds
         self._probing = True
-
-    def _answered(self, tag: int, multiple: bool) -> list[_Entry]:
-        """Takes out of the flight what an answer of the broker is about; unknown tags are nothing's."""
-        if not multiple:
-            entry = self._flight.pop(tag, None)
-            entries = [] if entry is None else [entry]
-        else:
-            entries = []
-            last = self._tag if tag == 0 else min(tag, self._tag)
-            while self._oldest <= last:
-                entry = self._flight.pop(self._oldest, None)
-                self._oldest += 1
-                if entry is not None:
-                    entries.append(entry)
-        for entry in entries:
-            self._flight_bytes -= entry.size
-        return entries
-
-    def _forget_flight(self) -> None:
-        self._flight.clear()
-        self._flight_bytes = 0
 
 
 def _empty(row: Row) -> Row:

@@ -182,7 +182,7 @@ class RefusalTests(SynchronousTestCase):
         relay.copies(0)
         relay.confirmed(1, False)
         relay.forget(relay.take_done())
-        self.assertEqual((relay.bytes, relay.flying, relay._flight_bytes), (0, 0, 0))
+        self.assertEqual((relay.bytes, relay.flying, relay._flight.bytes), (0, 0, 0))
 
 
 class ReturnTests(SynchronousTestCase):

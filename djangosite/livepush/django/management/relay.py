@@ -13,12 +13,11 @@ import socket
 import threading
 import time
 from argparse import ArgumentParser
-from typing import Any, cast
+from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from livepush.broker.backlog import Backlog
 from livepush.broker.lease import LEASE_SECONDS, Watch
 from livepush.broker.link import Link
 from livepush.broker.relay import Relay
@@ -90,7 +89,7 @@ def run(outbox: Outbox, url: BrokerURL) -> None:
             bell.ring()
 
     relaying = Relaying(outbox, rows, lock, bell, f"{socket.gethostname()} process {os.getpid()}")
-    link = Link(url, EXCHANGE, cast(Backlog[Any], rows), lock, ring_for_news)
+    link = Link(url, EXCHANGE, rows, lock, ring_for_news)
     wakeup = Wakeup(url, bell)
     before = {number: signal.signal(number, lambda *_: relaying.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
     link.start()

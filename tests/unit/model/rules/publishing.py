@@ -33,7 +33,7 @@ def low() -> Iterator[None]:
 @rule("after a nack everything unconfirmed is sent again")
 def go_back() -> Iterator[None]:
     def make(_: Any) -> Any:
-        return lambda self, tag, multiple: bool(self._answered(tag, multiple)) and False
+        return lambda self, tag, multiple: bool(self._flight.answered(tag, multiple)) and False
 
     with replaced(Backlog, "nacked", make):
         yield
