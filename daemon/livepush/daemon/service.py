@@ -13,7 +13,7 @@ from twisted.web.resource import IResource
 from livepush.broker.errors import BadURL
 from livepush.broker.feed import Feed, FeedSettings
 from livepush.broker.url import BrokerURL, without_password
-from livepush.daemon import socketiolink
+from livepush.daemon import activation, socketiolink
 from livepush.daemon.calls import Calls, CallSettings
 from livepush.daemon.errors import BadOption
 from livepush.daemon.front import Front
@@ -32,6 +32,10 @@ from livepush.daemon.websocket import WebSocketEndpoint
 
 if TYPE_CHECKING:
     from livepush.daemon.identity import Site
+
+
+DRAIN_SECONDS = 10.0
+"""Where other processes take the clients over, and `LIVEPUSH_DRAIN_SECONDS` says nothing."""
 
 
 def make_service(command_line: CommandLine, reactor: Any, site: Site | None = None) -> Daemon:
@@ -56,19 +60,31 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
         raise BadOption(option, without_password(command_line.broker or ""), str(error)) from None
     if (fault := conf.log_fault) is not None:
         raise BadOption(fault.setting, conf.log_seconds, fault.why)
+    listen = command_line.listen or (loopback(conf.port),)
+    activation.check(listen)
+    shared = [text for text in listen if activation.is_passed(text)]
+    drain = conf.drain_seconds if conf.drain_seconds is not None else DRAIN_SECONDS if shared else 0
     settings = Settings(
-        listen=command_line.listen or (loopback(conf.port),),
+        listen=listen,
         limits=Limits(
             connections=conf.max_connections,
             message_bytes=conf.message_bytes,
             message_depth=conf.message_depth,
             outbound_bytes=conf.outbound_bytes,
             subscriptions=conf.subscriptions,
+            message_rate=conf.message_rate,
+            message_burst=conf.message_burst,
+            user_connections=conf.user_connections,
+            address_connections=conf.address_connections,
+            header_bytes=conf.header_bytes,
+            request_seconds=conf.request_timeout,
             hello_seconds=conf.hello_timeout,
             heartbeat_seconds=conf.heartbeat,
             retry_ms=conf.retry,
         ),
         status_token=conf.status_token,
+        drain_seconds=drain,
+        instance=command_line.instance,
     )
     hub = Hub(site.directory, reactor, RingSettings(conf.ring_seconds, conf.ring_events, conf.ring_bytes))
     feed_settings = FeedSettings(
@@ -84,6 +100,7 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     hub.waiting.is_ready = lambda: feed.ready
     feed.watch(lambda _: hub.flush())
     availability = Availability(feed)
+    feed.watch(lambda _: availability.changed())
     calls = hub.calls = _calls(site, url, reactor)
     front = Front(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
     served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy, conf.sockjs_client)
@@ -95,6 +112,7 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
             web,
             f"--listen {text}",
             "end what listens there, or name another address with --listen or --port",
+            shared=activation.is_passed(text),
         )
         for text in settings.listen
     ]

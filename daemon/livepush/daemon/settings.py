@@ -21,6 +21,12 @@ class Limits:
         message_depth: nesting of a client's JSON.
         outbound_bytes: what may wait for one client, or be replayed to it; over it its events give way to a `resync`.
         subscriptions: channels of one connection, its own and the declared ones included.
+        message_rate: messages of a client per second, in the long run; what comes faster waits (see `inbox`).
+        message_burst: messages that may come at once.
+        user_connections: of one user; several of one tab count once. Over it 4429.
+        address_connections: of one address, and TCP connections of it that have asked for nothing yet; over it 503.
+        header_bytes: the head of one HTTP request; over it 431.
+        request_seconds: what the head of a request may take, and then its body; over it 408.
         hello_seconds: how long a `livepush.v1` client may take to say `hello`; then 4408.
         heartbeat_seconds: between two signs of life that a client is sent.
         retry_ms: the least and the most that a client should wait before it comes back, milliseconds.
@@ -31,6 +37,12 @@ class Limits:
     message_depth: int = 32
     outbound_bytes: int = 2**20
     subscriptions: int = 100
+    message_rate: int = 20
+    message_burst: int = 40
+    user_connections: int = 50
+    address_connections: int = 1_000
+    header_bytes: int = 16_384
+    request_seconds: float = 10.0
     hello_seconds: float = 10.0
     heartbeat_seconds: float = 25.0
     retry_ms: tuple[int, int] = (500, 20_000)
@@ -46,6 +58,12 @@ class Limits:
         _whole(self, "message_depth", 4, 256)
         _whole(self, "outbound_bytes", 4_096, 2**30)
         _whole(self, "subscriptions", 1, 100_000)
+        _whole(self, "message_rate", 1, 1_000_000)
+        _whole(self, "message_burst", 1, 1_000_000)
+        _whole(self, "user_connections", 1, MAX_CONNECTIONS)
+        _whole(self, "address_connections", 1, MAX_CONNECTIONS)
+        _whole(self, "header_bytes", 1_024, 1_048_576)
+        _seconds(self, "request_seconds", 0.1, 3_600)
         _seconds(self, "hello_seconds", 0.1, 3_600)
         _seconds(self, "heartbeat_seconds", 0.1, 3_600)
         pair = self.retry_ms
@@ -65,13 +83,15 @@ class Settings:
         listen: endpoint descriptions in Twisted's form, such as `tcp:8989:interface=127.0.0.1`; at least one.
         limits: the bounds of its connections.
         status_token: who shows it as a bearer token may read `/healthz` and `/readyz` from anywhere; None: nobody.
-        stop_seconds: the whole time that an orderly end may take, whatever hangs.
+        drain_seconds: over how long clients are sent to other processes before an orderly end; 0: there are none.
+        stop_seconds: the whole time that the rest of an orderly end may take, whatever hangs.
         instance: names this process among the others of this machine, in the broker's list of queues.
     """
 
     listen: tuple[str, ...] = ("tcp:8989:interface=127.0.0.1",)
     limits: Limits = field(default_factory=Limits)
     status_token: str | None = field(default=None, repr=False)
+    drain_seconds: float = 0.0
     stop_seconds: float = 4.5
     instance: str = "1"
 
@@ -86,6 +106,7 @@ class Settings:
                 "Settings.status_token (not shown): must be at least 16 ASCII characters, "
                 "such as the output of `openssl rand -hex 16`, or None"
             )
+        _seconds(self, "drain_seconds", 0, 600)
         _seconds(self, "stop_seconds", 0.1, 60)
         if not self.instance or not all(char.isalnum() or char in "-_" for char in self.instance):
             raise ValueError(f"Settings.instance {self.instance!r}: must be letters, digits, - and _")

@@ -7,6 +7,7 @@ compares the two.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -150,6 +151,18 @@ def _websocket_url(value: Any) -> str | None:
     return urlunsplit((scheme, parts.netloc, parts.path if parts.path.strip("/") else PATH, "", ""))
 
 
+def _networks(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+        raise ValueError('must be a list of addresses and networks, such as ["127.0.0.1", "10.0.0.0/8", "unix"]')
+    for text in value:
+        try:
+            if text != "unix":
+                ipaddress.ip_network(text if isinstance(text, str) else "")
+        except ValueError:
+            raise ValueError(f'{text!r} must be an address, a network such as 10.0.0.0/8, or "unix"') from None
+    return tuple(value)
+
+
 def _prefixes(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
         raise ValueError('must be a list of paths, such as ["/orders"]')
@@ -218,6 +231,13 @@ class Conf:
     message_depth: int = _setting(32, _integer(4, 256))
     outbound_bytes: int = _setting(_MIB, _integer(4096, 1024 * _MIB))
     subscriptions: int = _setting(100, _integer(1, 100_000))
+    message_rate: int = _setting(20, _integer(1, 1_000_000))
+    message_burst: int = _setting(40, _integer(1, 1_000_000))
+    user_connections: int = _setting(50, _integer(1, 1_000_000))
+    address_connections: int = _setting(1000, _integer(1, 1_000_000))
+    trusted_proxies: tuple[str, ...] = _setting((), _networks)
+    header_bytes: int = _setting(16_384, _integer(1024, _MIB))
+    request_timeout: float = _setting(10, _seconds)
     ring_seconds: int = _setting(300, _integer(1, 86_400))
     ring_events: int = _setting(1000, _integer(1, 1_000_000))
     ring_bytes: int = _setting(64 * _MIB, _integer(_MIB, 2**40))
