@@ -40,6 +40,11 @@ class Program:
         self._reader.start()
 
     @property
+    def pid(self) -> int:
+        """The process's."""
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """All that it has written."""
         with self._changed:

@@ -1,0 +1,1 @@
+"""Attacks on a running livepush, each on bare sockets and by HTTP, against real processes and a real RabbitMQ."""

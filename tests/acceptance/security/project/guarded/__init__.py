@@ -1,0 +1,1 @@
+"""The site that the attacks are made on."""
