@@ -23,12 +23,12 @@ DOORS = (IDENTITY, "livepush.daemon.receiver")
 COMMANDS = "livepush.django.management.commands"
 TWISTED_SIDE = tuple(
     f"livepush.broker.{name}"
-    for name in ("amqp", "beacon", "causes", "channel", "embedded", "feed", "intake", "lifeline")
+    for name in ("amqp", "beacon", "causes", "channel", "embedded", "endpoint", "feed", "intake", "lifeline")
 )
 TWISTED = ("twisted", "autobahn", "txaio", "txredisapi", "zope", "pika.adapters.twisted_connection")
 
 # Who reads the environment or Django's settings; everybody else is handed a frozen value.
-READERS = ("livepush.django.conf", COMMANDS, IDENTITY)
+READERS = ("livepush.django.conf", COMMANDS, IDENTITY, "livepush.daemon.twistd", "livepush.daemon.worker")
 
 # Files of tests that may wait by the clock, each with its reason.
 SLEEPERS = {

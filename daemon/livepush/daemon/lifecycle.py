@@ -2,9 +2,13 @@
 
     start   sockets are opened (a taken port ends the start), the threads for Django and the feed begin; the process
             says that it is not ready until the feed has its queue. A broker that is not there is not fatal.
-    end     not ready; no new connections; every client is told to come back (4000); then feed and threads stop, what
-            calls have published is confirmed, and the embedded broker ends last. All within `Settings.stop_seconds`,
-            whatever hangs.
+    end     not ready; no new connections; the clients are sent to the other processes, spread over
+            `Settings.drain_seconds` (`drain`), and whoever is left is told to come back (4000); then feed and threads
+            stop, what calls have published is confirmed, and the embedded broker ends last. All that follows the drain
+            takes at most `Settings.stop_seconds`, whatever hangs.
+
+A socket that several processes share is read only while this one is ready: who connects is served by one that is, or
+waits in the socket's backlog until one is.
 
 Every part comes in through the constructor; `service` makes the real ones.
 """
@@ -24,6 +28,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from livepush.daemon.drain import Drain, Leaving
 from livepush.daemon.errors import CannotListen
 from livepush.daemon.process import allow_files, freeze
 from livepush.daemon.settings import Settings
@@ -66,6 +71,9 @@ class Connections(Protocol):
     def connections(self) -> int:
         """How many are open."""
 
+    def everybody(self) -> Sequence[Leaving]:
+        """All of them, now."""
+
     def close_all(self, code: Close, reason: str) -> Deferred[None]:
         """Ends them all; fires when the last has gone."""
 
@@ -96,12 +104,14 @@ class Listener:
         factory: what answers there.
         option: how it was asked for, for example `--listen tcp:8989`.
         remedy: what to do when it is taken.
+        shared: whether other processes accept from the same socket, or systemd holds it.
     """
 
     endpoint: IStreamServerEndpoint
     factory: IProtocolFactory
     option: str
     remedy: str
+    shared: bool = False
 
 
 class Phase(Enum):
@@ -122,6 +132,21 @@ class Availability:
     def __init__(self, feed: Feed) -> None:
         self.phase = Phase.NEW
         self._feed = feed
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        """Calls back whenever something of it may have changed."""
+        self._watchers.append(callback)
+
+    def enter(self, phase: Phase) -> None:
+        """The life of the process has come so far."""
+        self.phase = phase
+        self.changed()
+
+    def changed(self) -> None:
+        """The feed or the phase is another one."""
+        for callback in list(self._watchers):
+            callback()
 
     def reasons(self) -> list[str]:
         """Why no new clients are served now; none: they are."""
@@ -163,7 +188,27 @@ class Daemon(Service):
         self._threads = [each for each in (threads, calls) if each is not None]
         self._warnings, self._allow = tuple(warnings), allow
         self._ports: list[IListeningPort] = []
+        self._shared: list[Any] = []
         self._opened = False
+        availability.watch(self._gate)
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        """Calls back whenever `is_ready` or `status` may have changed."""
+        self._availability.watch(callback)
+
+    def is_ready(self) -> bool:
+        """Whether new clients are served."""
+        return self._availability.is_ready()
+
+    def status(self) -> str:
+        """How it is, in one line for people; no credentials."""
+        reasons, connections = self._availability.reasons(), self._hub.connections
+        return f"{'not ready: ' + '; '.join(reasons) if reasons else 'serving'}, {connections} connections"
+
+    @property
+    def end_seconds(self) -> float:
+        """The most that an orderly end takes."""
+        return self._settings.drain_seconds + self._settings.stop_seconds
 
     # -- start ---------------------------------------------------------------------------------------------------------
 
@@ -202,7 +247,7 @@ class Daemon(Service):
         for threads in self._threads:
             threads.start()
         self._feed.startService()
-        self._availability.phase = Phase.SERVING
+        self._availability.enter(Phase.SERVING)
         self._reactor.callWhenRunning(freeze)
 
     def _open(self, listener: Listener) -> None:
@@ -212,7 +257,7 @@ class Daemon(Service):
         opening.addErrback(failures.append)
         # Twisted's own endpoints have an answer at once; another kind may take its time, and is not waited for.
         if failures:
-            raise CannotListen(listener.option, _reason(failures[0]), listener.remedy)
+            raise CannotListen(listener.option, reason_of(failures[0]), listener.remedy)
         if not opening.called:
             opening.addCallback(lambda _: self._late(listener, failures))
 
@@ -220,13 +265,25 @@ class Daemon(Service):
         if self._availability.phase is Phase.STOPPING:
             port.stopListening()
             return
-        self._ports.append(port)
         speed_up(port)
+        if listener.shared:
+            self._shared.append(port)
+            self._gate()
+        else:
+            self._ports.append(port)
         self._log.info("Listening on {address} ({option}).", address=_address(port), option=listener.option)
+
+    def _gate(self) -> None:
+        """A shared socket is left to the others while nobody can be served here."""
+        for port in self._shared:
+            if self._availability.is_ready():
+                port.resumeProducing()
+            else:
+                port.pauseProducing()
 
     def _late(self, listener: Listener, failures: list[Failure]) -> None:
         if failures:
-            error = CannotListen(listener.option, _reason(failures[0]), listener.remedy)
+            error = CannotListen(listener.option, reason_of(failures[0]), listener.remedy)
             self._log.critical("{error}", error=error)
             self._reactor.stop()
 
@@ -235,15 +292,20 @@ class Daemon(Service):
     def stopService(self) -> Deferred[None]:
         """Ends everything in order; fires when it is done, or when the time for it is over."""
         Service.stopService(self)
-        self._availability.phase = Phase.STOPPING
+        self._availability.enter(Phase.STOPPING)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        until = self._reactor.seconds() + self._settings.stop_seconds
-        connections = self._hub.connections
-        self._log.info("Ending: {connections} connections are told to come back.", connections=connections)
-        ports, self._ports = self._ports, []
+        connections, seconds = self._hub.connections, self._settings.drain_seconds
+        ports, self._ports = self._ports, []  # those that are shared are not ours to close: Twisted would unlink a path
         closing = [maybeDeferred(port.stopListening) for port in ports]
+        if seconds and connections:
+            text = "Ending: {connections} connections are sent to the other processes, within {seconds} s."
+            self._log.info(text, connections=connections, seconds=seconds)
+            await Drain(self._reactor, seconds, self._hub.everybody(), lambda: self._hub.connections).start()
+            connections = self._hub.connections
+        until = self._reactor.seconds() + self._settings.stop_seconds
+        self._log.info("Ending: {connections} connections are told to come back.", connections=connections)
         told = maybeDeferred(self._hub.close_all, Close.GOING_AWAY, "this server is going away")
         share = self._settings.stop_seconds * CONNECTIONS_SHARE
         await self._bounded("the connections", [*closing, told], self._reactor.seconds() + share)
@@ -275,7 +337,8 @@ def speed_up(port: IListeningPort) -> None:
         port.transport = EagerServer
 
 
-def _reason(failure: Failure) -> str:
+def reason_of(failure: Failure) -> str:
+    """Why a socket could not be opened, in the system's words."""
     error = failure.value
     if isinstance(error, CannotListenError):
         error = error.socketError

@@ -6,17 +6,23 @@ Twisted, Autobahn and livepush's daemon write to `twisted.logger`; Django, pika 
 
 from __future__ import annotations
 
+import json
 import logging
+from datetime import UTC, datetime
+from typing import TextIO, cast
 
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
+    LogEvent,
     Logger,
     LogLevel,
     LogLevelFilterPredicate,
+    eventAsText,
 )
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
+FORMATS = ("text", "json")
 
 # Namespaces that log what clients do. A client must not be able to fill a disk.
 _CHATTY = {"autobahn": LogLevel.critical, "txaio": LogLevel.critical, "twisted.web": LogLevel.warn}
@@ -37,6 +43,23 @@ def filtered(observer: ILogObserver, level: str) -> ILogObserver:
     for namespace, least in _CHATTY.items():
         predicate.setLogLevelForNamespace(namespace, max(lowest, least))
     return FilteringLogObserver(observer, [predicate])
+
+
+def json_lines(out: TextIO) -> ILogObserver:
+    """An observer that writes one object a line: `time` (UTC), `level`, `namespace` and `text`, tracebacks included."""
+
+    def observe(event: LogEvent) -> None:
+        level = event.get("log_level")
+        entry = {
+            "time": datetime.fromtimestamp(event.get("log_time", 0), UTC).isoformat(timespec="milliseconds"),
+            "level": "info" if level is None else level.name,
+            "namespace": event.get("log_namespace", ""),
+            "text": eventAsText(event, includeTimestamp=False, includeSystem=False),
+        }
+        out.write(json.dumps(entry) + "\n")
+        out.flush()
+
+    return cast(ILogObserver, observe)
 
 
 def adopt_stdlib(level: str, root: logging.Logger | None = None) -> None:

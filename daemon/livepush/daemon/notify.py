@@ -1,12 +1,12 @@
 """What a service tells systemd (sd_notify(3)): one datagram of `NAME=value` lines to the socket that systemd named.
 
-    READY=1                  the start is over
-    STATUS=...               one line for people, shown by `systemctl status`
-    WATCHDOG=1               still alive; without it for `WATCHDOG_USEC` the process is ended and started anew
-    RELOADING=1              the settings are read anew; READY=1 ends that
-    MONOTONIC_USEC=...       goes with RELOADING (needed from systemd 253 on)
-    STOPPING=1               the end has begun
-    EXTEND_TIMEOUT_USEC=...  from now on, the start or the end may take so long
+READY=1                  the start is over
+STATUS=...               one line for people, shown by `systemctl status`
+WATCHDOG=1               still alive; without it for `WATCHDOG_USEC` the process is ended and started anew
+RELOADING=1              the settings are read anew; READY=1 ends that
+MONOTONIC_USEC=...       goes with RELOADING (needed from systemd 253 on)
+STOPPING=1               the end has begun
+EXTEND_TIMEOUT_USEC=...  from now on, the start or the end may take so long
 """
 
 from __future__ import annotations

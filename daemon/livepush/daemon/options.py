@@ -16,8 +16,11 @@ from twisted.python import usage
 from livepush.broker.errors import BadURL
 from livepush.broker.url import BrokerURL, without_password
 from livepush.daemon.errors import BadOption
-from livepush.daemon.logs import LEVELS
+from livepush.daemon.logs import FORMATS, LEVELS
 
+MAX_WORKERS = 256
+
+_INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _TCP = re.compile(r"(?:tcp|tcp4|tcp6|ssl):(?:.*:)?(?:port=)?(-?[0-9]+)(?=:|$)")
 
 
@@ -31,6 +34,9 @@ class CommandLine:
         listen: endpoint descriptions in Twisted's form; empty: `LIVEPUSH_PORT` on the loopback interface.
         broker: the broker's URL.
         log_level: the least level that is logged, a word of `logs.LEVELS`.
+        log_format: how, a word of `logs.FORMATS`.
+        instance: what this process is called among those of this machine, in logs and in the broker's list of queues.
+        workers: how many processes share the sockets; None: this one is alone.
 
     Raises:
         BadOption: a value that the daemon can't start with.
@@ -41,6 +47,9 @@ class CommandLine:
     listen: tuple[str, ...] = ()
     broker: str | None = None
     log_level: str = "info"
+    log_format: str = "text"
+    instance: str = "1"
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if self.settings is not None and not all(word.isidentifier() for word in self.settings.split(".")):
@@ -58,6 +67,12 @@ class CommandLine:
             _check_broker(self.broker)
         if self.log_level not in LEVELS:
             raise BadOption("--log-level", self.log_level, f"must be one of {', '.join(LEVELS)}")
+        if self.log_format not in FORMATS:
+            raise BadOption("--log-format", self.log_format, f"must be one of {', '.join(FORMATS)}")
+        if not _INSTANCE.fullmatch(self.instance):
+            raise BadOption("--instance", self.instance, "must be 1 to 32 letters, digits, - and _, such as 1")
+        if self.workers is not None:
+            _check_workers(self.workers, self.broker)
 
     @property
     def shows_password(self) -> bool:
@@ -83,6 +98,9 @@ class Options(usage.Options):
         ["port", None, None, "Short for --listen tcp:PORT:interface=127.0.0.1 [default: LIVEPUSH_PORT, 8989]."],
         ["broker", None, None, "The broker, amqp://... or embedded:[PORT] [default: LIVEPUSH_BROKER_URL]."],
         ["log-level", None, "info", f"The least level that is logged: {', '.join(LEVELS)}."],
+        ["log-format", None, "text", f"How: {', '.join(FORMATS)} (one object a line)."],
+        ["instance", None, "1", "What this process is called among several, in the broker's list of queues."],
+        ["workers", None, None, "So many processes that share the sockets, each with a queue of its own."],
     ]
     compData = usage.Completions(optActions={"pythonpath": usage.CompleteDirs(), "log-level": list(LEVELS)})
     command_line: CommandLine
@@ -114,7 +132,14 @@ class Options(usage.Options):
             if self["port"] is not None:
                 listen = (*listen, loopback(_port(self["port"], listen)))
             self.command_line = CommandLine(
-                self["settings"], self["pythonpath"], listen, self["broker"], self["log-level"]
+                self["settings"],
+                self["pythonpath"],
+                listen,
+                self["broker"],
+                self["log-level"],
+                self["log-format"],
+                self["instance"],
+                None if self["workers"] is None else _workers(self["workers"]),
             )
         except BadOption as error:
             raise usage.UsageError(str(error)) from None
@@ -137,6 +162,19 @@ def _port(text: str, listen: tuple[str, ...]) -> int:
         if found is not None and int(found[1]) == port:
             raise BadOption("--port", port, f"--listen {description} has this port already; give one of the two")
     return port
+
+
+def _workers(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= number <= MAX_WORKERS:
+        raise BadOption("--workers", text, f"must be a whole number from 1 to {MAX_WORKERS}, such as one a core")
+    return number
+
+
+def _check_workers(workers: int, broker: str | None) -> None:
+    if broker is not None and broker.startswith("embedded:"):
+        remedy = "can't share the embedded broker, which lives in one process: name a RabbitMQ with LIVEPUSH_BROKER_URL"
+        raise BadOption("--workers", workers, f"{remedy}, or leave --workers out")
 
 
 def _check_description(text: str) -> None:

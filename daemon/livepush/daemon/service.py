@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from twisted.web.resource import IResource
 from livepush.broker.errors import BadURL
 from livepush.broker.feed import Feed, FeedSettings
 from livepush.broker.url import BrokerURL, without_password
-from livepush.daemon import activation, socketiolink
+from livepush.daemon import activation, socketiolink, workers
 from livepush.daemon.calls import Calls, CallSettings
 from livepush.daemon.errors import BadOption
 from livepush.daemon.front import Front
@@ -29,6 +29,7 @@ from livepush.daemon.sockjspush import classic, native
 from livepush.daemon.sse import SSEEndpoint
 from livepush.daemon.web import Web, resources
 from livepush.daemon.websocket import WebSocketEndpoint
+from livepush.daemon.workers import Workers
 
 if TYPE_CHECKING:
     from livepush.daemon.identity import Site
@@ -133,6 +134,36 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
             "give the URL in the environment, as LIVEPUSH_BROKER_URL."
         )
     return Daemon(reactor, settings, listeners, availability, feed, hub, site.identifier, calls, embedded, warnings)
+
+
+def make_workers(command_line: CommandLine, reactor: Any, environ: Mapping[str, str]) -> Workers:
+    """The parent of several daemons.
+
+    Args:
+        command_line: with `workers`.
+        reactor: that it will run on.
+        environ: of this process.
+
+    Raises:
+        BadOption: the daemons can't start with an option, or with what Django's settings say in its place.
+    """
+    assert command_line.workers is not None
+    conf = _load(command_line, reactor).conf
+    if conf.broker(command_line.broker).embedded:
+        why = "can't share the embedded broker, which lives in one process: name a RabbitMQ with LIVEPUSH_BROKER_URL"
+        raise BadOption("--workers", command_line.workers, f"{why}, or leave --workers out")
+    listen = command_line.listen or (loopback(conf.port),)
+    workers.check(listen)
+    drain = DRAIN_SECONDS if conf.drain_seconds is None else conf.drain_seconds
+    return Workers(
+        reactor,
+        listen,
+        lambda text: workers.open_socket(_endpoint(reactor, text), f"--listen {text}"),
+        workers.command_of(command_line, command_line.log_level),
+        command_line.workers,
+        workers.environment_of(command_line, environ),
+        drain + Settings().stop_seconds,
+    )
 
 
 def _calls(site: Site, url: BrokerURL, reactor: Any) -> Calls:

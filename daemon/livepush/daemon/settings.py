@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
+from livepush.daemon.ratelimit import Rate
+
 MAX_CONNECTIONS = 1_000_000
 """More than this one process can't hold, so more is a slip of the keyboard."""
+
+
+FRAMES = 8
+"""For each message that may come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,9 @@ class Limits:
         hello_seconds: how long a `livepush.v1` client may take to say `hello`; then 4408.
         heartbeat_seconds: between two signs of life that a client is sent.
         retry_ms: the least and the most that a client should wait before it comes back, milliseconds.
+        messages: how often a client may say something.
+        frames: how often there may be what a message is made of, and what is answered without one: WebSocket frames of
+            any kind, Engine.IO's packets, requests on one socket.
     """
 
     connections: int = 10_000
@@ -46,6 +55,8 @@ class Limits:
     hello_seconds: float = 10.0
     heartbeat_seconds: float = 25.0
     retry_ms: tuple[int, int] = (500, 20_000)
+    messages: Rate = field(init=False, repr=False, compare=False)
+    frames: Rate = field(init=False, repr=False, compare=False)
 
     @property
     def body_bytes(self) -> int:
@@ -66,6 +77,9 @@ class Limits:
         _seconds(self, "request_seconds", 0.1, 3_600)
         _seconds(self, "hello_seconds", 0.1, 3_600)
         _seconds(self, "heartbeat_seconds", 0.1, 3_600)
+        rate, burst = self.message_rate, self.message_burst
+        object.__setattr__(self, "messages", Rate(rate, burst))
+        object.__setattr__(self, "frames", Rate(FRAMES * rate, FRAMES * burst))
         pair = self.retry_ms
         numbers = isinstance(pair, tuple) and len(pair) == 2 and all(type(number) is int for number in pair)
         if not numbers or not 1 <= pair[0] <= pair[1] <= 3_600_000:

@@ -7,23 +7,33 @@ with a line in the log.
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
 from twisted.scripts._twistd_unix import UnixAppLogger
 
 from livepush.daemon import options
 from livepush.daemon.errors import BadOption, CannotListen
-from livepush.daemon.logs import adopt_stdlib, filtered
+from livepush.daemon.logs import adopt_stdlib, filtered, json_lines
+from livepush.daemon.notify import Notifier
 from livepush.daemon.process import end_by_force
+from livepush.daemon.supervision import Supervision
 
-FORCE_SECONDS = 4.8
-"""After the signal to end; an orderly end takes at most `Settings.stop_seconds`, which is less."""
+if TYPE_CHECKING:
+    from livepush.daemon.lifecycle import Daemon
+    from livepush.daemon.workers import Workers
+
+FORCE_SECONDS = 0.3
+"""More than an orderly end may take; then the process is ended by force."""
 
 
 class Options(options.Options):
@@ -48,25 +58,41 @@ class TwistdService(MultiService):
         """
         MultiService.__init__(self)
         # Here, because the feed's library installs a reactor when it is imported: only after twistd has chosen one.
-        from livepush.daemon.service import make_service
+        from livepush.daemon import service
 
-        self._level, self._config = command_line.log_level, config
+        self._command_line, self._reactor, self._config = command_line, reactor, config
+        notifier = Notifier.from_environment(os.environ)
         try:
-            Service.setServiceParent(make_service(command_line, reactor), self)
+            if command_line.workers is None:
+                self._service: Daemon | Workers = service.make_service(command_line, reactor)
+            else:
+                self._service = service.make_workers(command_line, reactor, os.environ)
         except BadOption as error:
             raise SystemExit(f"twistd livepush: {error}") from None
+        Service.setServiceParent(self._service, self)
+        self._supervision = Supervision(notifier, self._service, reactor, self._service.end_seconds)
+        Service.setServiceParent(self._supervision, self)
 
     def setServiceParent(self, parent: Any) -> None:
         """Becomes the application's service, and its log observer that of the application."""
         MultiService.setServiceParent(self, parent)
         if isinstance(parent, Componentized):
             # twistd's own observer for its options (--logfile, --syslog), behind our filter.
-            own = UnixAppLogger(self._config)._getLogObserver()
-            parent.setComponent(ILogObserver, filtered(own, self._level))
+            if self._command_line.log_format == "json":
+                own = json_lines(self._log_file())
+            else:
+                own = UnixAppLogger(self._config)._getLogObserver()
+            parent.setComponent(ILogObserver, filtered(own, self._command_line.log_level))
+
+    def _log_file(self) -> Any:
+        name = self._config["logfile"]
+        if self._config["nodaemon"] and name in (None, "", "-"):
+            return sys.stdout
+        return LogFile.fromFullPath(name or "twistd.log")
 
     def privilegedStartService(self) -> None:
         """Opens the sockets, or ends the process."""
-        adopt_stdlib(self._level)
+        adopt_stdlib(self._command_line.log_level)
         try:
             MultiService.privilegedStartService(self)
         except CannotListen as error:
@@ -78,9 +104,15 @@ class TwistdService(MultiService):
                 Path(self._config["pidfile"]).unlink(missing_ok=True)
             raise SystemExit(1) from None
 
+    def startService(self) -> None:
+        """Starts all, and listens for signals: SIGABRT leaves the stacks of all threads behind, which says what a
+        process did that its watchdog had to end."""
+        faulthandler.enable(2)  # twistd has put the log in the place of sys.stderr
+        MultiService.startService(self)
+
     def stopService(self) -> Deferred[Any]:
         """Ends in order; by force when that takes too long."""
-        end_by_force(FORCE_SECONDS)
+        end_by_force(self._service.end_seconds + FORCE_SECONDS)
         ended: Deferred[Any] = MultiService.stopService(self)
         return ended
 
