@@ -20,22 +20,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pika.connection
 import pika.exceptions
-from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.python.failure import Failure
 
 from livepush.broker.causes import amqp_cause, network_cause, tls_cause
 from livepush.broker.channel import Channel
 from livepush.broker.deliveries import FRAME_BYTES, DeliveryReader, FrameError
+from livepush.broker.endpoint import endpoint_for
 from livepush.broker.errors import BadURL, ConnectionFailed
 from livepush.broker.url import BrokerURL
 
@@ -44,7 +41,6 @@ logging.getLogger("pika").addHandler(logging.NullHandler())
 
 CLOSED_HERE = "closed by this process"
 _TICKS = 3
-_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +69,6 @@ class ConnectionSettings:
         if self.silence_seconds < self.heartbeat:
             why = f"it must not be below the heartbeat of {self.heartbeat} s, or quiet connections are taken for dead"
             raise ValueError(f"ConnectionSettings.silence_seconds is {self.silence_seconds!r}: {why}")
-
-
-def endpoint_for(reactor: Any, url: BrokerURL) -> IStreamClientEndpoint:
-    """Where to connect; with TLS where the address says so, certificate and host name verified.
-
-    Raises:
-        ConnectionFailed: a certificate file can't be read.
-    """
-    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, url.host, url.port)
-    if not url.tls:
-        return endpoint
-    options: dict[str, Any] = {}
-    try:
-        if url.cacertfile is not None:
-            blocks = Path(url.cacertfile).read_bytes().split(_BEGIN)[1:]
-            authorities = [Certificate.loadPEM(_BEGIN + block) for block in blocks]
-            options["trustRoot"] = trustRootFromCertificates(authorities)
-        if url.certfile is not None:
-            files = [Path(name).read_bytes() for name in (url.certfile, url.keyfile) if name is not None]
-            options["clientCertificate"] = PrivateCertificate.loadPEM(b"\n".join(files))
-        return wrapClientTLS(optionsForClientTLS(url.host, **options), endpoint)
-    except (OSError, ValueError, TLSError) as problem:
-        names = ", ".join(name for name in (url.cacertfile, url.certfile, url.keyfile) if name)
-        raise ConnectionFailed(
-            f"can't load {names}: {type(problem).__name__}", "give PEM files that this user may read"
-        ) from None
 
 
 class Connection(Protocol):

@@ -1,6 +1,6 @@
 """How presence lies in Redis, and the scripts that are the only ones to touch it.
 
-    {livepush}:nodes            sorted set: each daemon process, by the moment (ms, Redis's clock) when it counts as gone
+    {livepush}:nodes            sorted set: each daemon process, by the moment (ms of Redis's clock) when it is gone
     {livepush}:about            hash: what each process tells of itself, JSON
     {livepush}:held:<process>   set: its places, "<channel> <user>"
     {livepush}:on:<channel>     hash: each user there, and how many processes hold him

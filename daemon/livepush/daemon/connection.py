@@ -38,6 +38,7 @@ from livepush.daemon.history import Answer
 from livepush.daemon.inbox import Inbox, Said
 from livepush.daemon.interfaces import Codec, Encoder, Identity, Link
 from livepush.daemon.outbound import Outbound
+from livepush.daemon.ratelimit import Meter
 from livepush.daemon.settings import Limits
 from livepush.daemon.standing import Audiences, Standing
 from livepush.wire import requests
@@ -123,7 +124,8 @@ class Connection:
         self._suspended_at = 0  # the feed index
         self.heard = True  # something was received since the last beat
         self.missed = 0  # beats without a received byte
-        self._inbox = Inbox(self, link, hub.clock, limits.hello_seconds)
+        most = max(limits.subscriptions, limits.message_burst)
+        self._inbox = Inbox(self, link, hub.clock, limits.hello_seconds, Meter(limits.messages), most)
         self._timer: IDelayedCall | None = None  # for the hello
         self._opened_at = hub.history.index
         self.name = hub.register(self)
@@ -260,6 +262,10 @@ class Connection:
     def is_late(self) -> None:
         """A request has no answer in time."""
         self.close(Close.BUSY, "the server can't answer now")
+
+    def floods(self) -> None:
+        """It says more than any page does."""
+        self.close(Close.TOO_MANY, "too many messages")
 
     def handle(self, said: Said) -> None:
         """The inbox has come to it."""
@@ -398,6 +404,7 @@ class Connection:
         # What was heard comes first. What passes the bound stays refused, until there is room for it.
         more = ((name, audience) for name, audience in grants.items() if name not in kept)
         new = dict(islice(more, self._limits.subscriptions - len(kept)))
+        self.hub.look(self, before.keys() - kept.keys())  # also of who sees the same events, and no more who is here
         if not self.suspended and before == kept | new:
             return
         self.suspend()
@@ -438,6 +445,7 @@ class Connection:
 
     def tell_slow(self, channel: str) -> bytes:
         """The frame that stands for events which this client was too slow for."""
+        self.hub.look(self, (channel,))
         return self.encoder.resync(channel, "slow", self.hub.history.position())
 
     def end_slow(self) -> None:

@@ -59,12 +59,16 @@ class ChannelRule:
         audiences: in order of declaration; a user listens as the first one that holds him.
         auto: subscribed at connect without the client's asking (plain names only).
         guarded: the declaration has an object-level rule (`Channel.allows`) that must be asked at each subscription.
+        presence: who is on the channel is kept, and told to those who may know.
+        presence_permission: that a listener must hold to be told; None: every listener is.
     """
 
     pattern: ChannelPattern
     audiences: tuple[AudienceRule, ...]
     auto: bool = False
     guarded: bool = False
+    presence: bool = False
+    presence_permission: str | None = None
 
     def audience_of(self, snapshot: Snapshot) -> str | None:
         """The audience that this user listens as; None: he may not."""
@@ -72,6 +76,10 @@ class ChannelRule:
             if audience.holds(snapshot):
                 return audience.name
         return None
+
+    def shows(self, snapshot: Snapshot) -> bool:
+        """Whether this user, who listens, is told who else does."""
+        return self.presence and (self.presence_permission is None or self.presence_permission in snapshot.permissions)
 
 
 @dataclass(frozen=True, slots=True)

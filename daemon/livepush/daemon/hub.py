@@ -33,7 +33,7 @@ from livepush.daemon.connection import Connection
 from livepush.daemon.entitlement import Directory
 from livepush.daemon.epochs import Epochs
 from livepush.daemon.history import Answer, History, LogLike
-from livepush.daemon.interfaces import Calls, Encoder
+from livepush.daemon.interfaces import Attention, Calls, Encoder
 from livepush.daemon.outbound import Frame
 from livepush.daemon.position import Position
 from livepush.daemon.replay import replay
@@ -76,6 +76,7 @@ class Hub:
         waiting: requests that wait for the feed.
         reidentification: connections that are to be identified anew.
         calls: requests to the Django side; None: there are none.
+        presence: who else is on a channel; None: it is not kept.
         delivered: events given to transports since the start.
         writing: the channel of what the fan-out is writing.
     """
@@ -90,6 +91,7 @@ class Hub:
         self.waiting = WaitingRoom(clock)
         self.reidentification = Reidentification(clock)
         self.calls: Calls | None = None
+        self.presence: Attention | None = None
         self.delivered = 0
         self.writing = ""
         self._settings = ring or RingSettings()
@@ -214,6 +216,10 @@ class Hub:
         else:
             self._push(group.members, (group.channel, frame))
 
+    def push(self, members: Iterable[Connection], frame: Frame) -> None:
+        """A frame for some connections, whatever else this turn brings them; `flush` follows."""
+        self._push(members, frame)
+
     def _push(self, members: Iterable[Connection], frame: Frame) -> None:
         self.deal()
         # One list append per delivery, about 50 ns. Nothing else belongs in here.
@@ -336,6 +342,7 @@ class Hub:
         who = (connection.user, connection.tab)
         granted, frames = replay(connection.encoder, who, grants, answers, most)
         connection.out.pending.extend(frames)
+        self.look(connection)
         return granted
 
     def unsubscribe(self, connection: Connection, channel: str) -> None:
@@ -344,6 +351,12 @@ class Hub:
         if audience is not None:
             self.deal()
             self._leave(connection, channel, audience)
+            self.look(connection, (channel,))
+
+    def look(self, connection: Connection, afresh: Iterable[str] = ()) -> None:
+        """What a connection takes part in has changed, or of these channels it knows nothing any more."""
+        if self.presence is not None:
+            self.presence.look(connection, afresh)
 
     def part(self, connection: Connection) -> None:
         """A connection leaves all rooms and keeps its channels, until it subscribes to them again."""
@@ -390,6 +403,7 @@ class Hub:
         for channel in list(connection.channels):
             self.unsubscribe(connection, channel)
         self.reidentification.discard(connection)
+        self.look(connection)
         if self.calls is not None:
             self.calls.forget(connection)
         user = connection.user

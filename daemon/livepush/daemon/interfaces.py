@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from livepush.broker.envelope import Event, Json
@@ -74,6 +75,9 @@ class Encoder(Protocol):
     def back(self, channel: str, audience: str, at: str) -> bytes:
         """He may again, or he is of another audience now: reload, and go on from this position."""
 
+    def presence(self, channel: str, said: Json) -> bytes:
+        """Who else is on a channel, or that nobody knows."""
+
     def heartbeat(self, at: str) -> bytes:
         """The position of whoever has got everything so far."""
 
@@ -104,6 +108,18 @@ class Calls(Protocol):
 
     def forget(self, connection: Connection) -> None:
         """The connection ends; what still comes for it is thrown away."""
+
+
+class Attention(Protocol):
+    """What is told of connections that come, go and change; see `livepush.daemon.presence.Presence`."""
+
+    def look(self, connection: Connection, afresh: Iterable[str] = ()) -> None:
+        """A connection has other channels, or its user other rights, or it has ended.
+
+        Args:
+            connection: which one.
+            afresh: channels of which it has been told nothing that still counts.
+        """
 
 
 class Identity(Protocol):

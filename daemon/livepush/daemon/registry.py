@@ -13,9 +13,9 @@ grows, of the whole registry and of that channel.
     pulse      it is still here; what has changed since a revision
     rolls      who is on these channels
 
-Each of them may fail (`RegistryUnavailable`), done or not done, and all may be repeated. A process that gives no pulse for
-its time to live is forgotten, with its places. `redisregistry` is the registry of many processes; both pass one suite
-of tests.
+Each of them may fail (`RegistryUnavailable`), done or not done, and all may be repeated. A process that gives no pulse
+for its time to live is forgotten, with its places. `redisregistry` is the registry of many processes; both pass one
+suite of tests.
 """
 
 from __future__ import annotations

@@ -27,6 +27,12 @@ nothing before `hello`; without a subprotocol the client is a listener from the 
            the user may not listen any more. The channel keeps its position and stays wanted
     S  {"op": "back", "channel": "orders", "audience": "client", "at": "..."}
            he may again, or as another audience: reload, and go on from `at`; what lay between is not replayed
+    S  {"op": "presence", "channel": "orders", "rev": 1732250000123, "now": [7, 8]}
+           the users who are on the channel: primary keys. What came before does not count any more
+    S  {"op": "presence", "channel": "orders", "rev": 1732250000124, "join": [9], "leave": [8]}
+           what has changed in that; `rev` grows. Only where the channel declares presence and this user may see it
+    S  {"op": "presence", "channel": "orders", "now": null, "why": "unavailable"}      "too_many" with "rev" and "count"
+           who is there can't be told, until a `now` is
     S  {"op": "heartbeat", "at": "..."}     every `heartbeat` seconds, and only to who said hello
            moves the positions of all channels that are granted
 
@@ -175,6 +181,10 @@ class NativeEncoder:
         """He may again, or he is of another audience now: reload."""
         return self._frame(text({"op": "back", "channel": channel, "audience": audience, "at": at}))
 
+    def presence(self, channel: str, said: Json) -> bytes:
+        """Who else is on a channel."""
+        return self._frame(text({"op": "presence", "channel": channel, **said}))
+
     def heartbeat(self, at: str) -> bytes:
         """A sign of life, with the position of whoever has got everything so far."""
         return self._frame(text({"op": "heartbeat", "at": at}))
@@ -188,12 +198,15 @@ class NativeEncoder:
 
 
 def event_text(event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
-    """The JSON text of an event's message."""
+    """The JSON text of an event's message.
+
+    A position names the newest events (`livepush.daemon.leads`). Here it need not: whoever reads this has the ids.
+    """
     message: Json = {"op": "event", "channel": event.channel, "type": event.type, "data": view}
     if id is not None:
         message["id"] = id
     if at is not None:
-        message["at"] = at
+        message["at"] = at.partition("~")[0]
     message["ts"] = ts
     if event.key is not None:
         message["key"] = event.key

@@ -10,6 +10,7 @@
     resync                     livepush:resync, {"channel", "why"}, <position>
     heartbeat                  livepush:heartbeat, <position>
     goaway                     livepush:goaway, {"after"}
+    presence                   livepush:presence, {"channel", "rev", "now"} or {"channel", "rev", "join", "leave"}
     gone                       livepush:gone, {"channel", "why"}, then CONNECT
     back                       livepush:back, {"channel", "audience"}, <position>, then CONNECT
     subscribe                  livepush:subscribe, {"channel", "since"?}, acknowledged {"ok": true, "channel",
@@ -120,6 +121,10 @@ class SocketIOEncoder:
         """He may again, or he is of another audience now: reload."""
         said = {"channel": channel, "audience": audience}
         return self._emit("livepush:back", said, at) + self._connect(self._new_id())
+
+    def presence(self, channel: str, said: Json) -> bytes:
+        """Who else is on a channel."""
+        return self._emit("livepush:presence", {"channel": channel, **said})
 
     def heartbeat(self, at: str) -> bytes:
         """Moves the offset."""

@@ -70,6 +70,10 @@ class ClassicEncoder:
         """Nothing."""
         return b""
 
+    def presence(self, channel: str, said: Json) -> bytes:
+        """Nothing."""
+        return b""
+
     def heartbeat(self, at: str) -> bytes:
         """Nothing: SockJS has its own."""
         return b""

@@ -15,7 +15,7 @@ A stream is blocks of lines, with an empty line after each; no message has a lin
     data: {"op":"event",...}            is not logged there is no `id`
     id: <position>                      `welcome`, after what is replayed: what is granted
     data: {"op":"welcome",...}
-    data: {"op":"resync",...}           also `gone` and `back`
+    data: {"op":"resync",...}           also `gone`, `back` and `presence`
     id: <position>                      every `heartbeat` seconds: moves the id, and the browser dispatches nothing
     data: {"op":"close","code":4000,    last: the stream ends; the codes of `livepush.wire.closing`
            "reason":"..."}
