@@ -28,7 +28,6 @@ EVIL = "https://evil.example"
 ROOT = Path(__file__).parents[3]
 PROJECT = Path(__file__).parent / "project"
 PASSWORD = "livepush"
-AMQP_USER = "canary"
 
 _LOGIN = """
 for codename in rights:
@@ -87,11 +86,12 @@ class World:
         self.vhost: VirtualHost = shared_rabbitmq().fresh_vhost()
         key, password = secrets.token_hex(24), secrets.token_hex(12)
         self.secrets = {"SECRET_KEY": key, "the broker's password": password, "the token": "canary-of-the-status-token"}
+        self._account = f"canary-{secrets.token_hex(4)}"
         self._add_user(password)
         self.variables = {
             "GUARDED_FOLDER": str(self.folder),
             "GUARDED_SECRET": key,
-            "LIVEPUSH_BROKER_URL": self.vhost.url(user=AMQP_USER, password=password),
+            "LIVEPUSH_BROKER_URL": self.vhost.url(user=self._account, password=password),
             "DJANGO_SETTINGS_MODULE": "guarded.settings",
             "PYTHONPATH": str(PROJECT),
         }
@@ -109,8 +109,9 @@ class World:
         everything = '<<".*">>, <<".*">>, <<".*">>, <<"tests">>'
         self.vhost.node.ctl(
             "eval",
-            f'rabbit_auth_backend_internal:add_user(<<"{AMQP_USER}">>, <<"{password}">>, <<"tests">>), '
-            f'rabbit_auth_backend_internal:set_permissions(<<"{AMQP_USER}">>, <<"{self.vhost.name}">>, {everything}).',
+            f'rabbit_auth_backend_internal:add_user(<<"{self._account}">>, <<"{password}">>, <<"tests">>), '
+            f'rabbit_auth_backend_internal:set_permissions(<<"{self._account}">>, '
+            f'<<"{self.vhost.name}">>, {everything}).',
         )
 
     def start(self, port: int, settings: str = "guarded.settings", *words: str, **environ: str) -> Daemon:
@@ -136,13 +137,27 @@ class World:
         for daemon in (self.daemon, self.legacy):
             daemon.kill()
         self.site.close()
-        self.vhost.node.ctl("delete_user", AMQP_USER)
+        self.vhost.node.ctl("delete_user", self._account)
         self.vhost.delete()
 
 
 @cache
-def world() -> World:
-    """The world of this process; it ends with it."""
-    made = World()
+def _made() -> World | Exception:
+    try:
+        made = World()
+    except Exception as error:  # the first test tells it, and the others fail at once
+        return error
     atexit.register(made.close)
     return made
+
+
+def world() -> World:
+    """The world of this process; it ends with it.
+
+    Raises:
+        Exception: it could not be made, the first time it was asked for.
+    """
+    found = _made()
+    if isinstance(found, Exception):
+        raise found
+    return found
