@@ -17,13 +17,14 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import django
 from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.exceptions import (
     ImproperlyConfigured,
@@ -37,10 +38,12 @@ from twisted.logger import Logger
 
 from livepush.daemon.entitlement import AudienceRule, ChannelRule, Directory, Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
+from livepush.daemon.lookups import Lookups
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.pool import Pool
 from livepush.django import channels, conf
 from livepush.django.sessions import Login, Sessions, is_signed_by, reading_from
+from livepush.django.users import each, fetch_known, fill_permissions, may_fill
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that JavaScript holds exactly; a larger primary key goes to browsers as a text."""
@@ -50,6 +53,7 @@ QUIET_SECONDS = 10.0
 
 _log = Logger()
 T = TypeVar("T")
+Q = TypeVar("Q", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +187,48 @@ def directory_of(registry: channels.Registry) -> Directory:
                 audiences=tuple(AudienceRule(each.name, each.perm) for each in channels.audiences_of(declaration)),
                 auto=bool(declaration.auto),
                 guarded=channels.is_guarded(declaration),
+                presence=bool(declaration.presence),
+                presence_permission=declaration.presence_perm,
             )
             for pattern, declaration in registry.readable()
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Who is that? Equal questions have one answer.
+
+    Attributes:
+        key: the value of the session cookie; "": there is none.
+        user: of a visitor without a session key: `str(pk)` of whom he was.
+        auth_hash: and what had signed that.
+    """
+
+    key: str = field(default="", repr=False)
+    user: str | None = None
+    auth_hash: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def about(cls, snapshot: Snapshot) -> Question:
+        """Who that visitor is now."""
+        if snapshot.user is None or snapshot.session_key is not None:
+            return cls(snapshot.session_key or "")
+        return cls("", snapshot.user, snapshot.auth_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """May that visitor listen to this channel, whose declaration has a rule?"""
+
+    snapshot: Snapshot
+    rule: ChannelRule
+    channel: str
+
+
+def same_visitor(found: Snapshot | None, known: Snapshot) -> Snapshot | None:
+    """What was found out, if it is of the same user: another one may have logged in with a session since."""
+    return found if found is not None and found.user == known.user else None
 
 
 class Reader:
@@ -196,7 +238,7 @@ class Reader:
         self._settings, self._registry = settings, registry
         rules = directory_of(registry).rules
         self._permissions = tuple(
-            sorted({each.permission for rule in rules for each in rule.audiences if each.permission is not None})
+            sorted({permission for rule in rules for permission in rule.permissions})
         )
         self._known: dict[frozenset[str], frozenset[str]] = {}
 
@@ -209,11 +251,7 @@ class Reader:
         Raises:
             Exception: a database, a cache, or the code of a session engine or an authentication backend failed.
         """
-        with reading_from(self._settings.database):
-            login = self._settings.sessions.login_of(cookies)
-            if login is None:
-                return self._anonymous()
-            return self._snapshot_of(login)
+        return self._ask(Question(self._settings.sessions.key_of(cookies)))
 
     def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
         """The same visitor as he is now.
@@ -227,17 +265,50 @@ class Reader:
         Raises:
             Exception: as `identify`.
         """
+        return same_visitor(self._ask(Question.about(snapshot)), snapshot)
+
+    def _ask(self, question: Question) -> Snapshot | None:
+        (found,) = self.look([question])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def look(self, questions: Sequence[Question]) -> list[Snapshot | Exception | None]:
+        """Who many visitors are, in the order of the questions; an error of the site's code that is one's own is his
+        answer.
+
+        Raises:
+            Exception: what failed for all: a database, a cache.
+        """
         with reading_from(self._settings.database):
-            if snapshot.user is None:
-                return self._anonymous()
-            if snapshot.session_key is not None:
-                login = self._settings.sessions.login_of_key(snapshot.session_key)
-                return None if login is None or str(login.user.pk) != snapshot.user else self._snapshot_of(login)
-        user = self._fresh(snapshot)
-        with reading_from(self._settings.database):
-            if user is None or not user.is_authenticated or not _is_signed(user, snapshot.auth_hash):
-                return None
-            return self._snapshot_of(Login(user, None, snapshot.auth_hash))
+            keys = {question.key for question in questions if question.key}
+            logins = self._settings.sessions.logins_of_keys(keys)
+            to_pk = get_user_model()._meta.pk.to_python
+            known = {question: to_pk(question.user) for question in questions if question.user is not None}
+            users = fetch_known(set(known.values()))
+            present = [login.user for login in logins.values() if isinstance(login, Login)]
+            present += [user for user in users.values() if user is not None and not isinstance(user, Exception)]
+            if self._permissions and len(present) > 1 and may_fill():
+                fill_permissions(present)
+            nobody = cache(self._anonymous)  # once for all of them
+
+            def answer(question: Question) -> Snapshot | Exception | None:
+                if question.user is not None:
+                    return self._as_known(question, users[known[question]])
+                login = logins.get(question.key)
+                if isinstance(login, Exception):
+                    return login
+                return nobody() if login is None else self._snapshot_of(login)
+
+            found = each(questions, answer)
+        return [found[question] for question in questions]
+
+    def _as_known(self, question: Question, user: Any) -> Snapshot | Exception | None:
+        if isinstance(user, Exception):
+            return user
+        if user is None or not user.is_authenticated or not _is_signed(user, question.auth_hash):
+            return None
+        return self._snapshot_of(Login(user, None, question.auth_hash))
 
     def _snapshot_of(self, login: Login) -> Snapshot:
         user = login.user
@@ -259,12 +330,27 @@ class Reader:
         Raises:
             django.db.Error: the database failed; any other exception of the rule is a no, logged.
         """
-        declaration = self._registry.find(channel)
-        args = rule.pattern.match(channel)
-        if declaration is None or args is None:
-            return False
-        user = self._fresh(snapshot)
-        if user is None:
+        (answer,) = self.judge([Wish(snapshot, rule, channel)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def judge(self, wishes: Sequence[Wish]) -> list[bool | Exception]:
+        """The same for many, of users read anew together; a failure of the database is the answer of whom it met.
+
+        Raises:
+            django.db.Error: the database failed for all.
+        """
+        users = self._users_of([wish.snapshot for wish in wishes])
+        found = each(wishes, lambda wish: self._judge(wish, users[wish.snapshot.user]))
+        return [found[wish] for wish in wishes]
+
+    def _judge(self, wish: Wish, user: Any) -> bool:
+        declaration = self._registry.find(wish.channel)
+        args = wish.rule.pattern.match(wish.channel)
+        if isinstance(user, Exception):
+            raise user
+        if declaration is None or args is None or user is None:
             return False
         try:
             answer: object = declaration().allows(user, **args)
@@ -297,31 +383,61 @@ class Reader:
 
     def user_of(self, snapshot: Snapshot) -> Any:
         """The snapshot's user as he is now, from where the site's routers say; None: he has gone, or may not log in."""
-        from django.contrib.auth import get_backends, get_user_model
+        user = self._as_they_are([snapshot])[snapshot.user]
+        if isinstance(user, Exception):
+            raise user
+        return user
+
+    def _users_of(self, snapshots: Sequence[Snapshot]) -> dict[str | None, Any]:
+        """The same of many, from the database of users, where that is another."""
+        with reading_from(self._settings.database):
+            return self._as_they_are(snapshots)
+
+    def _as_they_are(self, snapshots: Sequence[Snapshot]) -> dict[str | None, Any]:
         from django.contrib.auth.models import AnonymousUser
 
-        if snapshot.user is None:
-            return AnonymousUser() if self._settings.anonymous else None
-        pk = get_user_model()._meta.pk.to_python(snapshot.user)
-        users = (backend.get_user(pk) for backend in get_backends() if hasattr(backend, "get_user"))
-        return next((user for user in users if user is not None), None)
-
-    def _fresh(self, snapshot: Snapshot) -> Any:
-        """The same from the database of users, where that is another."""
-        with reading_from(self._settings.database):
-            return self.user_of(snapshot)
+        to_pk = get_user_model()._meta.pk.to_python
+        pks = {snapshot.user: to_pk(snapshot.user) for snapshot in snapshots if snapshot.user is not None}
+        users = fetch_known(set(pks.values()))
+        found: dict[str | None, Any] = {user: users[pk] for user, pk in pks.items()}
+        found[None] = AnonymousUser() if self._settings.anonymous else None
+        return found
 
 
 class Identifier:
-    """Asks Django in threads of its own, from the reactor's thread; the bounds are the `Pool`'s."""
+    """Asks Django in threads of its own, from the reactor's thread; the bounds are those of `Lookups`.
+
+    Half of the threads at most work for logins, and half for object-level rules, which are the site's own code, so that
+    neither waits for the other.
+
+    Attributes:
+        logins: look-ups of who a visitor is.
+        rules: object-level rules that are asked.
+    """
 
     def __init__(
         self, settings: IdentitySettings, reactor: Any, registry: channels.Registry = channels.declared
     ) -> None:
         self.settings, self._reactor = settings, reactor
-        self._reader = Reader(settings, registry)
-        self._pool = Pool("livepush-django", settings.threads, settings.queue, reactor)
+        reader, jobs = Reader(settings, registry), max(1, settings.threads // 2)
+        self._pool = Pool("livepush-django", settings.threads, 2 * jobs, reactor)
+        self.logins: Lookups[Question, Snapshot | None] = Lookups(
+            reactor, self._pool, partial(_connected, reader.look), settings.queue, jobs
+        )
+        self.rules: Lookups[Wish, bool] = Lookups(
+            reactor, self._pool, partial(_connected, reader.judge), settings.queue, jobs
+        )
         self._quiet_until = 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more visitor would be refused: too many wait to be looked up."""
+        return self.logins.is_full
+
+    @property
+    def room(self) -> int:
+        """How many look-ups can be under way at once."""
+        return min(self.logins.room, self.rules.room)
 
     def start(self) -> None:
         """Starts the pool."""
@@ -341,7 +457,7 @@ class Identifier:
             Busy: too many are waiting.
             IdentityUnavailable: the database, or what else it takes, failed; logged.
         """
-        return await self._run(partial(self._reader.identify, cookies))
+        return await self._ask(self.logins.ask(Question(self.settings.sessions.key_of(cookies))))
 
     def binding(self, cookies: str) -> str:
         """The hash of the session cookie, so that what one session opened no other can use; "": there is no cookie."""
@@ -355,7 +471,7 @@ class Identifier:
             Busy: too many are waiting.
             IdentityUnavailable: as for `identify`.
         """
-        return await self._run(partial(self._reader.reidentify, snapshot))
+        return same_visitor(await self._ask(self.logins.ask(Question.about(snapshot))), snapshot)
 
     async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         """The object-level rule of a channel's declaration, asked of a fresh user.
@@ -364,11 +480,11 @@ class Identifier:
             Busy: too many are waiting.
             IdentityUnavailable: the database failed; logged.
         """
-        return await self._run(partial(self._reader.allows, snapshot, rule, channel))
+        return await self._ask(self.rules.ask(Wish(snapshot, rule, channel)))
 
-    async def _run(self, job: Callable[[], T]) -> T:
+    async def _ask(self, asked: Coroutine[Deferred[Any], Any, T]) -> T:
         try:
-            return await self._pool.run(partial(with_connections, job))
+            return await asked
         except Busy:
             raise
         except Exception as error:
@@ -377,6 +493,10 @@ class Identifier:
                 self._quiet_until = self._reactor.seconds() + QUIET_SECONDS
                 _log.failure("Who a user is could not be found out.")
             raise IdentityUnavailable(type(error).__name__) from None
+
+
+def _connected(look: Callable[[Sequence[Q]], T], batch: Sequence[Q]) -> T:
+    return with_connections(lambda: look(batch))
 
 
 def with_connections(job: Callable[[], T]) -> T:

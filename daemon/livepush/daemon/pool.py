@@ -45,6 +45,11 @@ class Pool:
         self._jobs = 0
         self._open = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes jobs: from `start` to `stop`."""
+        return self._open
+
     def start(self) -> None:
         """Takes jobs from now on."""
         self._pool.start()

@@ -16,7 +16,8 @@ import importlib
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,10 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db import DEFAULT_DB_ALIAS, router
 from django.http import parse_cookie
+from django.utils import timezone
 from django.utils.crypto import constant_time_compare
+
+from livepush.django.users import each, fetch_users
 
 # Django's own keys are 32 of a-z0-9; other engines may use more. Nothing else may reach a database or a file name.
 _KEY = re.compile(r"[A-Za-z0-9._:=-]{8,128}", re.ASCII)
@@ -47,6 +51,29 @@ class Login:
     user: Any
     session_key: str | None
     auth_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a session says of its user."""
+
+    key: str
+    path: str
+    pk: Any
+    auth_hash: object
+
+    def judged_by(self, user: Any, signed: bool) -> Login | Exception | None:
+        """The login, if the user as he is now bears it out."""
+        if user is None or isinstance(user, Exception):
+            return user
+        try:
+            if not user.is_authenticated:
+                return None
+            if hasattr(user, "get_session_auth_hash") and not is_signed_by(user, self.auth_hash):
+                return None
+        except Exception as error:  # the site's user model, for one user
+            return error
+        return Login(user, None if signed else self.key, self.auth_hash if isinstance(self.auth_hash, str) else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +108,40 @@ class Sessions:
         Raises:
             Exception: as `login_of`.
         """
+        found = self.logins_of_keys([key])[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def logins_of_keys(self, keys: Collection[str]) -> dict[str, Login | Exception | None]:
+        """The same for many, in as few queries as the session engine and the backends allow.
+
+        Django's own engines `db`, `cached_db` and `cache` are asked once for all, others for each. An error of the
+        site's code that is one key's own is its answer.
+
+        Raises:
+            Exception: what failed for all: a database, a cache.
+        """
         from django.contrib.sessions.backends import signed_cookies
 
         engine: Any = importlib.import_module(self.engine).SessionStore
         signed = issubclass(engine, signed_cookies.SessionStore)
-        if not (_SIGNED if signed else _KEY).fullmatch(key):
-            return None
-        data = read_session(engine(key))
+        form = _SIGNED if signed else _KEY
+        found: dict[str, Login | Exception | None] = dict.fromkeys(keys)
+        claims: dict[str, list[_Claim]] = defaultdict(list)
+        for key, data in read_sessions({key: engine(key) for key in found if form.fullmatch(key)}).items():
+            if isinstance(data, Exception):
+                found[key] = data
+            elif (claim := self._claim(key, data)) is not None:
+                claims[claim.path].append(claim)
+        for path, of_path in claims.items():
+            users = fetch_users(load_backend(path), {claim.pk for claim in of_path})
+            for claim in of_path:
+                found[claim.key] = claim.judged_by(users[claim.pk], signed)
+        return found
+
+    def _claim(self, key: str, data: dict[str, Any]) -> _Claim | None:
+        """What a session says of its user; None: nobody is logged in there."""
         path, pk = data.get(BACKEND_SESSION_KEY), data.get(SESSION_KEY)
         if not isinstance(path, str) or path not in self.backends or pk is None:
             return None
@@ -95,13 +149,7 @@ class Sessions:
             pk = get_user_model()._meta.pk.to_python(pk)
         except ValidationError:
             return None
-        user: Any = load_backend(path).get_user(pk)
-        if user is None or not user.is_authenticated:
-            return None
-        auth_hash = data.get(HASH_SESSION_KEY)
-        if hasattr(user, "get_session_auth_hash") and not is_signed_by(user, auth_hash):
-            return None
-        return Login(user, None if signed else key, auth_hash if isinstance(auth_hash, str) else None)
+        return _Claim(key, path, pk, data.get(HASH_SESSION_KEY))
 
 
 def read_session(store: Any) -> dict[str, Any]:
@@ -124,6 +172,56 @@ def read_session(store: Any) -> dict[str, Any]:
         data = _read_file(store)
     else:
         data = store.load()
+    return _dict(data)
+
+
+def read_sessions(stores: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of many sessions, by key, each as `read_session` reads it, or the error that is its own.
+
+    Args:
+        stores: of one engine, by key.
+
+    Raises:
+        Exception: the storage failed for all.
+    """
+    from django.contrib.sessions.backends import cache, cached_db, db
+
+    engine: Any = type(next(iter(stores.values()), None))
+    load: Any = getattr(engine, "load", None)
+    own_query = getattr(engine, "_get_session_from_db", None) is db.SessionStore._get_session_from_db
+    if len(stores) > 1 and load is db.SessionStore.load and own_query:
+        return _read_rows(stores)
+    if len(stores) > 1 and load is cached_db.SessionStore.load and own_query:
+        try:
+            found = _read_cache(stores)
+        except Exception as error:  # as for one
+            _log.warning("The session cache failed (%s), the database is asked.", type(error).__name__)
+            found = {}
+        return found | _read_rows({key: store for key, store in stores.items() if key not in found})
+    if len(stores) > 1 and load is cache.SessionStore.load:
+        return {key: {} for key in stores} | _read_cache(stores)
+    return each(stores, lambda key: read_session(stores[key]))
+
+
+def _read_rows(stores: Mapping[str, Any]) -> dict[str, Any]:
+    """One query for all that are in the database."""
+    found: dict[str, Any] = {key: {} for key in stores}
+    if stores:
+        model: Any = next(iter(stores.values())).model
+        for row in model.objects.filter(session_key__in=list(stores), expire_date__gt=timezone.now()):
+            if row.session_key in found:
+                found[row.session_key] = _dict(stores[row.session_key].decode(row.session_data))
+    return found
+
+
+def _read_cache(stores: Mapping[str, Any]) -> dict[str, Any]:
+    """One request for all that are in the cache, and only those."""
+    keys = {store.cache_key: key for key, store in stores.items()}
+    held: dict[str, Any] = next(iter(stores.values()))._cache.get_many(list(keys))
+    return {keys[name]: _dict(data) for name, data in held.items() if data is not None}
+
+
+def _dict(data: Any) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 

@@ -106,15 +106,32 @@ class IdentifierTests(CommittedCase):
         self.assertTrue(await identifier.allows(found, rule, "rooms.mine"))
 
     async def test_busy(self) -> None:
-        """More jobs than threads and queue are refused at once, and the refused ones cost nothing."""
+        """More who wait than the queue holds are refused at once, and the refused ones cost nothing."""
         gate, _ = self.hold_queries()
         identifier = self.start(threads=1, queue=2)
-        waiting = [self.identify(identifier, self.cookies) for _ in range(3)]
+        waiting = [self.identify(identifier, self.cookies) for _ in range(2)]
+        self.assertTrue(identifier.is_full)
         refused = self.identify(identifier, self.cookies)
         self.failureResultOf(refused, Busy)
         gate.set()
-        self.assertEqual([found is not None for found in await gatherResults(waiting)], [True] * 3)
+        self.assertEqual([found is not None for found in await gatherResults(waiting)], [True] * 2)
         self.assertIsNotNone(await identifier.identify(self.cookies))
+
+    async def test_rules_do_not_wait_for_logins(self) -> None:
+        """A rule is asked while all look-ups of logins hang: neither takes the other's threads."""
+        identifier = self.start(threads=2)
+        self.hold_sessions()
+        self.gate.set()
+        found = await identifier.identify(self.cookies)
+        assert found is not None
+        self.gate.clear()
+        stuck = self.identify(identifier, self.cookies)
+        rule = directory_of(self.registry).rule_for("rooms.mine")
+        assert rule is not None
+        self.assertTrue(await identifier.allows(found, rule, "rooms.mine"))
+        self.assertNoResult(stuck)
+        self.gate.set()
+        self.assertIsNotNone(await stuck)
 
     async def test_not_started(self) -> None:
         """Before the start and after the end nobody is looked up."""
@@ -155,7 +172,9 @@ class IdentifierTests(CommittedCase):
         clock.callFromThread = self.reactor.callFromThread  # type: ignore[attr-defined]
         identifier = Identifier(make_settings(threads=1), clock, self.registry)
         identifier.start()
-        stuck, queued = self.identify(identifier, self.cookies), self.identify(identifier, self.cookies)
+        stuck = self.identify(identifier, self.cookies)
+        clock.advance(0)
+        queued = self.identify(identifier, self.cookies)
         await reached
         stopped = identifier.stop()
         self.assertNoResult(stopped)
@@ -163,7 +182,8 @@ class IdentifierTests(CommittedCase):
         self.successResultOf(stopped)
         gate.set()
         self.assertIsNotNone(await stuck)
-        await self.assertFailure(queued, Busy)
+        clock.advance(0)
+        self.failureResultOf(queued, Busy)
 
     def see_queries(self, seen: Callable[[str], object], aliases: set[str] | None = None) -> None:
         """Shows all SQL of the threads that connect from now on."""
@@ -181,6 +201,12 @@ class IdentifierTests(CommittedCase):
 
         connection_created.connect(created, weak=False)
         self.addCleanup(connection_created.disconnect, created)
+
+    def hold_sessions(self) -> None:
+        """Lets what asks for sessions wait until `gate` is set, in whichever thread."""
+        self.gate = threading.Event()
+        self.addCleanup(self.gate.set)
+        self.see_queries(lambda sql: "django_session" in sql and self.gate.wait(30))
 
     def hold_queries(self) -> tuple[threading.Event, Deferred[None]]:
         """Lets the threads' queries wait until the event is set; the Deferred fires when the first one does."""
