@@ -70,6 +70,12 @@ class ChannelRule:
     presence: bool = False
     presence_permission: str | None = None
 
+    @property
+    def permissions(self) -> tuple[str, ...]:
+        """All that it asks for."""
+        asked = (*(each.permission for each in self.audiences), self.presence_permission)
+        return tuple(permission for permission in asked if permission is not None)
+
     def audience_of(self, snapshot: Snapshot) -> str | None:
         """The audience that this user listens as; None: he may not."""
         for audience in self.audiences:

@@ -180,12 +180,14 @@ class Daemon(Service):
         embedded: Embedded | None = None,
         warnings: Sequence[str] = (),
         allow: Callable[[int], int | None] = allow_files,
+        presence: Threads | None = None,
     ) -> None:
         """Takes its parts; `warnings` are said at the start, when the log is there, and `allow` gets open files."""
         self._availability = availability
         self._reactor, self._settings, self._listeners = reactor, settings, tuple(listeners)
         self._feed, self._hub, self._embedded = feed, hub, embedded
         self._threads = [each for each in (threads, calls) if each is not None]
+        self._presence = presence
         self._warnings, self._allow = tuple(warnings), allow
         self._ports: list[IListeningPort] = []
         self._shared: list[Any] = []
@@ -246,6 +248,8 @@ class Daemon(Service):
             )
         for threads in self._threads:
             threads.start()
+        if self._presence is not None:
+            self._presence.start()
         self._feed.startService()
         self._availability.enter(Phase.SERVING)
         self._reactor.callWhenRunning(freeze)
@@ -306,6 +310,8 @@ class Daemon(Service):
             connections = self._hub.connections
         until = self._reactor.seconds() + self._settings.stop_seconds
         self._log.info("Ending: {connections} connections are told to come back.", connections=connections)
+        if self._presence is not None:  # first, so that nobody is said to have left who only comes back elsewhere
+            closing.append(maybeDeferred(self._presence.stop))
         told = maybeDeferred(self._hub.close_all, Close.GOING_AWAY, "this server is going away")
         share = self._settings.stop_seconds * CONNECTIONS_SHARE
         await self._bounded("the connections", [*closing, told], self._reactor.seconds() + share)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
@@ -12,6 +16,7 @@ from twisted.web.resource import IResource
 
 from livepush.broker.errors import BadURL
 from livepush.broker.feed import Feed, FeedSettings
+from livepush.broker.redisurl import RedisURL
 from livepush.broker.url import BrokerURL, without_password
 from livepush.daemon import activation, socketiolink, workers
 from livepush.daemon.calls import Calls, CallSettings
@@ -21,6 +26,9 @@ from livepush.daemon.hub import Hub
 from livepush.daemon.lifecycle import Availability, Daemon, Listener
 from livepush.daemon.options import CommandLine, loopback
 from livepush.daemon.pool import Pool
+from livepush.daemon.presence import Presence, PresenceSettings
+from livepush.daemon.redisregistry import RedisRegistry
+from livepush.daemon.registry import MemoryRegistry, Registry
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.settings import Limits, Settings
 from livepush.daemon.sockjs import SockJSEndpoint
@@ -103,6 +111,7 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     availability = Availability(feed)
     feed.watch(lambda _: availability.changed())
     calls = hub.calls = _calls(site, url, reactor)
+    presence = hub.presence = _presence(site, hub, reactor)
     front = Front(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
     served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy, conf.sockjs_client)
     tree = resources(served, settings.status_token, lambda: hub.connections, availability.reasons)
@@ -128,12 +137,29 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
             f"The embedded broker is for one machine and keeps nothing over a restart; it listens on {url.host}:"
             f"{url.port}. In production name a RabbitMQ with LIVEPUSH_BROKER_URL."
         )
+    if shared and conf.redis_url is None and any(rule.presence for rule in site.directory.rules):
+        warnings.append(
+            "A channel declares presence, and each process knows only its own users: where several share an address, "
+            "name a Redis with LIVEPUSH_REDIS_URL."
+        )
     if command_line.shows_password:
         warnings.append(
             "The broker's password stands on the command line, where every user of this machine can read it: "
             "give the URL in the environment, as LIVEPUSH_BROKER_URL."
         )
-    return Daemon(reactor, settings, listeners, availability, feed, hub, site.identifier, calls, embedded, warnings)
+    return Daemon(
+        reactor,
+        settings,
+        listeners,
+        availability,
+        feed,
+        hub,
+        site.identifier,
+        calls,
+        embedded,
+        warnings,
+        presence=presence,
+    )
 
 
 def make_workers(command_line: CommandLine, reactor: Any, environ: Mapping[str, str]) -> Workers:
@@ -176,6 +202,35 @@ def _calls(site: Site, url: BrokerURL, reactor: Any) -> Calls:
     receiver = Receiver(site.identifier.settings, broker=own)
     pool = Pool("livepush-calls", settings.threads, settings.queue, reactor, receiver.end)
     return Calls(settings, pool, receiver.perform, reactor)
+
+
+def _presence(site: Site, hub: Hub, reactor: Any) -> Presence:
+    conf = site.conf
+    registry: Registry = MemoryRegistry()
+    if conf.redis_url is not None:
+        if find_spec("txredisapi") is None:
+            raise BadOption("LIVEPUSH_REDIS_URL", "(not shown)", "needs txredisapi: pip install 'livepush[redis]'")
+        node = f"{gethostname()}.{os.getpid()}.{hub.nonce}"
+        url = RedisURL.parse(conf.redis_url)
+        try:
+            url.ssl_context()
+        except BadURL as error:
+            raise BadOption("LIVEPUSH_REDIS_URL", url.safe, str(error)) from None
+        registry = RedisRegistry(
+            reactor,
+            url,
+            node,
+            prefix=conf.redis_prefix,
+            ttl_seconds=conf.presence_ttl,
+            timeout_seconds=conf.redis_timeout,
+        )
+    settings = PresenceSettings(conf.presence_grace, conf.presence_users)
+    started = int(time.time())
+
+    def about() -> dict[str, object]:
+        return {"host": gethostname(), "pid": os.getpid(), "started": started, "connections": hub.connections}
+
+    return Presence(registry, site.directory, hub, reactor, settings, about)
 
 
 def transports(

@@ -44,12 +44,17 @@ class Channel:
             of `allows`.
         auto: every page listens from the start, without asking. Not for patterns.
         audiences: who may listen; a user does as the first one that holds him, and not at all when none does.
+        presence: the users on it are known: pages that listen are told who else does, and `livepush.django.presence`
+            asks. It names primary keys, nothing else.
+        presence_perm: the permission, `app.codename`, that a listener needs to be told; None: every listener is.
         caller: who calls, inside `receive` only: each call has an instance of its own.
     """
 
     name: ClassVar[str]
     auto: ClassVar[bool] = False
     audiences: ClassVar[Sequence[Audience]] = ()
+    presence: ClassVar[bool] = False
+    presence_perm: ClassVar[str | None] = None
 
     caller: Caller
 

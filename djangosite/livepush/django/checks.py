@@ -46,7 +46,7 @@ def check_declarations(registry: Registry = declared, **_: Any) -> list[checks.C
     found: list[checks.CheckMessage] = []
     seen: dict[str, type[Channel]] = {}
     for declaration in registry.declarations:
-        for check in (_pattern, _audiences, _auto, _allows, _receive):
+        for check in (_pattern, _audiences, _auto, _allows, _receive, _presence):
             found.extend(check(declaration))
         pattern = pattern_of(declaration)
         if pattern is None:
@@ -127,14 +127,20 @@ def _audiences(declaration: type[Channel]) -> Messages:
             yield _error("E006", f"The audience {each.name!r} is declared twice.", hint, declaration)
         else:
             names.add(each.name)
-        yield from _permission(each, declaration)
+        yield from _permission(each.perm, f"of the audience {each.name!r}", declaration)
 
 
-def _permission(audience: Audience, declaration: type[Channel]) -> Messages:
-    perm = audience.perm
+def _presence(declaration: type[Channel]) -> Messages:
+    if not isinstance(declaration.presence, bool):
+        hint = 'Write presence = True; who may see it is presence_perm = "orders.view_order".'
+        yield _error("E013", f"presence is {declaration.presence!r}, neither True nor False.", hint, declaration)
+    yield from _permission(declaration.presence_perm, "of presence", declaration)
+
+
+def _permission(perm: str | None, where: str, declaration: type[Channel]) -> Messages:
     if perm is None:
         return
-    what = f"The permission {perm!r} of the audience {audience.name!r}"
+    what = f"The permission {perm!r} {where}"
     if not isinstance(perm, str) or not _PERMISSION.fullmatch(perm):
         hint = 'Write it as app_label.codename, such as "orders.view_order"; leave it out for any logged-in user.'
         yield _error("E007", f"{what} is not of the form app_label.codename.", hint, declaration)

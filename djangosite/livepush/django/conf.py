@@ -21,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.crypto import salted_hmac
 
+from livepush.broker.redisurl import RedisURL
 from livepush.broker.topology import CHUNK_SECONDS
 from livepush.django.credentials import BadCredential, credential
 
@@ -39,6 +40,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.IGNORECASE | re.ASCII
 _PATH = re.compile(r"(?:/[A-Za-z0-9_-]+){1,8}", re.ASCII)
 _RESERVED = frozenset({"livepush", "socket.io", "healthz", "readyz", "metrics"})
 _SCRIPT = re.compile(r"(?:https?://[A-Za-z0-9.:-]+)?/[\x21\x23-\x25\x28-\x3b\x3d\x3f-\x5b\x5d-\x7e]+", re.ASCII)
+_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,40}", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]{16,}", re.ASCII)
 
 
@@ -121,6 +123,26 @@ def _broker_url(value: Any) -> str:
 
 def _publish_url(value: Any) -> str | None:
     return None if value is None else _broker_url(value)
+
+
+def _redis_url(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = _text(value)
+    RedisURL.parse(text)
+    return text
+
+
+def _prefix(value: Any) -> str:
+    if not isinstance(value, str) or not _KEY.fullmatch(value):
+        raise ValueError('must be 1 to 40 of A-Z a-z 0-9 _ - . :, such as "livepush"')
+    return value
+
+
+def _redis_timeout(value: Any) -> Any:
+    if type(value) not in (int, float) or not 0.05 <= value <= 4:
+        raise ValueError("must be a number of seconds from 0.05 to 4")
+    return value
 
 
 def _origins(value: Any) -> tuple[str, ...] | None:
@@ -248,6 +270,12 @@ class Conf:
     backlog_bytes: int = _setting(16 * _MIB, _integer(_MIB, 2**40))
     flush_seconds: float = _setting(5, _patience)
     drain_seconds: float | None = _setting(None, _drain)
+    redis_url: str | None = _setting(None, _redis_url, secret=True)
+    redis_prefix: str = _setting("livepush", _prefix)
+    redis_timeout: float = _setting(1, _redis_timeout)
+    presence_grace: float = _setting(5, _patience)
+    presence_ttl: int = _setting(15, _integer(5, 3600))
+    presence_users: int = _setting(1000, _integer(1, 100_000))
     status_token: str | None = _setting(None, _token, secret=True)
     sockjs_prefixes: tuple[str, ...] = _setting((), _prefixes)
     sockjs_legacy: bool = _setting(False, _flag)
