@@ -49,7 +49,7 @@ from livepush.daemon.web import Web, resources
 from livepush.wire.socketio import Kind, Packet
 
 LOOPBACK = "127.0.0.1"
-LIMITS = Limits(message_bytes=1_000_000)
+LIMITS = Limits(message_bytes=1_000_000, message_rate=100_000, message_burst=100_000)
 TIMES = EngineSettings(interval=0.3, timeout=0.2, connect=1.0)
 SOCKJS = SockJSSettings(
     response_bytes=4_096, legacy=True, client="/static/sockjs.min.js", cookie_needed=False, any_origin=True
@@ -77,6 +77,10 @@ class Nobody:
     async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
         """Nobody."""
         return None
+
+    async def may_return(self, snapshot: Snapshot) -> bool:
+        """Nobody."""
+        return False
 
     def binding(self, cookies: str) -> str:
         """No session."""
@@ -121,7 +125,7 @@ class EchoEndpoint(Resource):
 
     def render(self, request: Request) -> bytes | int:
         """Refuses, or hands the transport over."""
-        refusal = upgrade.refusal(request, self._front)
+        refusal = upgrade.refusal(request, self._front, None)
         if refusal is not None:
             return refusal
         upgrade.take_over(request, self._links)
@@ -292,7 +296,7 @@ def listen(reactor: Any, port: int, times: EngineSettings = TIMES) -> Any:
         The listening port.
     """
     front = Front(Hub(Directory(()), reactor), Nobody(), AnyOrigin(), LIMITS, reactor, lambda: True)
-    web = Web(resources(applications(front, times), None, lambda: 0, lambda: ()), reactor)
+    web = Web(resources(applications(front, times), None, lambda: 0, lambda: ()), reactor, front.admission)
     listening = reactor.listenTCP(port, web, interface=LOOPBACK)
     listening.transport = EagerServer
     return listening

@@ -13,6 +13,8 @@
 
     suspended     OPEN, and a control message came that may       who it is now is known: it goes on, with `gone` and
                   concern it: nothing is written or handled       `back`, or 4401; too late (`suspension`): 4029
+    leaving       suspended, and the login has ended: waits for   `RENEWAL_SECONDS`: 4401, or 4001 where the browser may
+                  what else Django does in this moment            have a newer cookie, which it shows when it comes back
 
 Requests are handled one after the other, in order (`inbox`). One that has no answer after 10 s ends the connection with
 4029; not while it is suspended, which has a bound of its own. Whatever was decided by a snapshot that a control message
@@ -28,6 +30,7 @@ from enum import Enum, auto
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -48,6 +51,11 @@ from livepush.wire.requests import ErrorCode
 
 if TYPE_CHECKING:
     from livepush.daemon.hub import Hub
+
+
+RENEWAL_SECONDS = 0.3
+"""From the end of a login to the close: Django first saves the new password, then gives the session that it was changed
+in another key, and the browser has that with the answer."""
 
 
 class State(Enum):
@@ -81,6 +89,7 @@ class Connection:
         "_codec",
         "_greets",
         "_inbox",
+        "_leaving",
         "_limits",
         "_link",
         "_opened_at",
@@ -94,6 +103,7 @@ class Connection:
         "missed",
         "name",
         "out",
+        "place",
         "standing",
         "state",
         "tab",
@@ -112,7 +122,7 @@ class Connection:
         below: str | None = None,
     ) -> None:
         self.hub, self.encoder, self._codec = hub, encoder, codec
-        self._limits, self._link = limits, link
+        self._limits, self._link, self.place = limits, link, link.place
         self._greets, self._below = greets, below
         self.state = State.IDENTIFYING
         self.standing = Standing(hub, identity)
@@ -122,6 +132,7 @@ class Connection:
         self._refused: dict[str, None] = {}  # wanted, and not granted: `back` tells when they are
         self.out = Outbound(link.write, limits.outbound_bytes, self)
         self._suspended_at = 0  # the feed index
+        self._leaving: IDelayedCall | None = None  # its login has ended
         self.heard = True  # something was received since the last beat
         self.missed = 0  # beats without a received byte
         most = max(limits.subscriptions, limits.message_burst)
@@ -158,6 +169,7 @@ class Connection:
             return
         self.state = State.CLOSING
         self._stop_timer()
+        self._stay()
         self._inbox.end()
         self.out.end()
         self.hub.silence(self)
@@ -253,7 +265,8 @@ class Connection:
     def failed(self, failure: Failure) -> None:
         """A request has failed."""
         if failure.check(LoggedOut) is not None:
-            self.close(Close.IDENTITY, "not logged in")
+            error: Any = failure.value
+            self.close(Close.IDENTITY, error.why)
             return
         if failure.check(Busy, IdentityUnavailable, NotReady) is None:
             self._log.failure("A request of connection {name} broke.", failure, name=self.name)
@@ -392,10 +405,39 @@ class Connection:
             grants = await self.standing.identify_anew(lambda: [*self.channels, *self._refused])
         except LoggedOut:
             self.suspend()
-            self.close(Close.IDENTITY, "the login has ended")
+            if self._leaving is None and not self.ended:
+                self._leaving = self.hub.clock.callLater(RENEWAL_SECONDS, self._leave)
             return
+        self._stay()
         if grants is not None:
             self._apply(grants)
+
+    def expel(self, why: str) -> None:
+        """Ends it because the site says so; what is pending is not sent."""
+        self.suspend()
+        self.close(Close.IDENTITY, why)
+
+    def wants(self, channel: str) -> bool:
+        """Whether it listens to a channel, or would if it might."""
+        return channel in self.channels or channel in self._refused
+
+    def _stay(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+    def _leave(self) -> None:
+        self._leaving = None
+        Deferred.fromCoroutine(self._leave_as_it_must()).addErrback(self.failed)
+
+    async def _leave_as_it_must(self) -> None:
+        renewed = await self.standing.may_return()
+        if not self.suspended:
+            return  # another message came, and he is a user again
+        if renewed:
+            self.close(Close.RENEWED, "the session has another key, or has ended")
+        else:
+            self.close(Close.IDENTITY, "the login has ended")
 
     def _apply(self, grants: Audiences) -> None:
         """Goes on by a new snapshot: from where it was in what it had and has, anew in what it has now."""

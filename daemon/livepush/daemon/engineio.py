@@ -5,7 +5,8 @@ told when that begins and ends (`resume`, `pause`), so that events stay with the
 and tell their loss; one turn's write is one answer to a poll. Packets of the session's own (pings, answers of the
 protocol above) wait in the queue here, bounded by `Limits.outbound_bytes`, over which the session ends.
 
-A POST that comes while the application wants nothing more waits, one at a time.
+A POST that comes while the application wants nothing more waits, one at a time. Packets are counted (`Limits.frames`),
+those too that no application hears of: over it the session ends.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from twisted.web.http import Request
 
 from livepush.daemon.engineioanswer import refuse, respond
 from livepush.daemon.engineioneighbours import Application, Socket
+from livepush.daemon.ratelimit import Meter
 from livepush.daemon.settings import Limits
 from livepush.wire import engineio
+from livepush.wire.closing import Close
 from livepush.wire.engineio import Left, Message, Phase, Ponged, Probed, Refused, Session, Upgraded
 from livepush.wire.errors import BadMessage
 
@@ -49,6 +52,7 @@ class EngineSession:
         visitor: whoever opened it; requests of anybody else do not find it.
         cookies: the Cookie header of the request that opened it.
         app: the protocol above.
+        place: where whoever opened it is.
     """
 
     __slots__ = (
@@ -58,6 +62,7 @@ class EngineSession:
         "_due",
         "_forget",
         "_limits",
+        "_meter",
         "_parked",
         "_poll",
         "_queue",
@@ -70,6 +75,7 @@ class EngineSession:
         "app",
         "cookies",
         "machine",
+        "place",
         "sid",
         "visitor",
     )
@@ -89,7 +95,9 @@ class EngineSession:
         self.sid = secrets.token_urlsafe(18)
         self.visitor, self.cookies = visitor, cookies
         self.machine = Session(phase)
+        self.place: str | None = None
         self._settings, self._limits, self._clock, self._forget = settings, limits, clock, forget
+        self._meter = Meter(limits.frames)
         self._queue: list[bytes] = []
         self._queued = 0
         self._poll: Request | None = None
@@ -285,6 +293,11 @@ class EngineSession:
     # -- what clients say ----------------------------------------------------------------------------------------------
 
     def _handle(self, event: engineio.Event) -> None:
+        if self.is_closed:
+            return
+        if not self._meter.take(self._clock.seconds()):
+            self.close("too many packets", code=int(Close.TOO_MANY))
+            return
         self.app.heard()
         match event:
             case Message():

@@ -69,7 +69,8 @@ class EngineEndpoint(Resource):
         query = _query(request)
         sid = query.get("sid")
         session = None if sid is None else self._find(sid, request)
-        closed = self._closed_because() if sid is None else None
+        place = self._front.admission.place(request) if sid is None else None
+        closed = self._closed_because(place) if sid is None else None
         if query.get("transport") not in ("polling", "websocket"):
             refuse(request, 0)
         elif query.get("EIO") != engineio.VERSION:
@@ -81,15 +82,15 @@ class EngineEndpoint(Resource):
         elif closed is not None:
             return plain(request, 503, closed[0], {"Retry-After": str(closed[1])})
         elif query["transport"] == "websocket":
-            return self._upgrade(request, session)
+            return self._upgrade(request, session, place)
         else:
-            self._polling(request, session)
+            self._polling(request, session, place)
         return NOT_DONE_YET
 
-    def _polling(self, request: Request, session: EngineSession | None) -> None:
+    def _polling(self, request: Request, session: EngineSession | None, place: str | None) -> None:
         try:
             if session is None:
-                session = self.open(Phase.POLLING, upgrade.cookies_of(request))
+                session = self.open(Phase.POLLING, upgrade.cookies_of(request), place)
                 respond(request, session.handshake.encode())
             elif request.method == b"GET":
                 session.polled(request)
@@ -100,21 +101,23 @@ class EngineEndpoint(Resource):
         except Refused:
             refuse(request, 3)
 
-    def _upgrade(self, request: Request, session: EngineSession | None) -> bytes | int:
+    def _upgrade(self, request: Request, session: EngineSession | None, place: str | None) -> bytes | int:
         if not request.requestHeaders.hasHeader(b"upgrade"):
             refuse(request, 3)
             return NOT_DONE_YET
-        refusal = upgrade.refusal(request, self._front)
+        refusal = upgrade.refusal(request, self._front, place)
         if refusal is not None:
             return refusal
-        upgrade.take_over(request, self._sockets, session=session)
+        upgrade.take_over(request, self._sockets, session=session, place=place)
         return NOT_DONE_YET
 
-    def open(self, phase: Phase, cookies: str) -> EngineSession:
-        """A new session."""
+    def open(self, phase: Phase, cookies: str, place: str | None) -> EngineSession:
+        """A new session, of a visitor who is at this place."""
         front = self._front
         visitor = front.identity.binding(cookies)
         session = EngineSession(self._settings, front.limits, front.clock, phase, visitor, cookies, self._forget)
+        session.place = place
+        front.admission.visitors.enter(place)
         self.sessions[session.sid] = session
         session.app = self._make(session)
         return session
@@ -125,13 +128,14 @@ class EngineEndpoint(Resource):
             return None
         return session
 
-    def _closed_because(self) -> tuple[str, int] | None:
+    def _closed_because(self, place: str | None) -> tuple[str, int] | None:
         if len(self.sessions) >= self._front.limits.connections:
             return FULL, 5
-        return self._front.closed_because()
+        return self._front.closed_because(place)
 
     def _forget(self, session: EngineSession) -> None:
-        self.sessions.pop(session.sid, None)
+        if self.sessions.pop(session.sid, None) is not None:
+            self._front.admission.visitors.leave(session.place)
 
 
 def _query(request: Request) -> dict[str, str]:

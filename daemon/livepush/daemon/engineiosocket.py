@@ -28,7 +28,7 @@ class EngineSocket(WebSocketLink):
         session = self.session
         try:
             if session is None:
-                self.session = self.endpoint.open(Phase.WEBSOCKET, cookies)
+                self.session = self.endpoint.open(Phase.WEBSOCKET, cookies, self.place)
                 self.session.opened(self)
             else:
                 session.attach(self)
@@ -64,10 +64,12 @@ class EngineSocket(WebSocketLink):
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
+        WebSocketLink.pauseProducing(self)
         if self.session is not None:
             self.session.block(self)
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty."""
+        WebSocketLink.resumeProducing(self)
         if self.session is not None:
             self.session.unblock(self)

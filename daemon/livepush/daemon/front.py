@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IReactorTime
 
+from livepush.daemon.addresses import Proxies
+from livepush.daemon.admission import Admission
 from livepush.daemon.cors import Origins
 from livepush.daemon.heartbeat import Heartbeat
 from livepush.daemon.hub import Hub
@@ -15,6 +17,8 @@ from livepush.daemon.settings import Limits
 
 NOT_READY = "This process is not ready: it has no broker."
 FULL = "This process has as many connections as it may."
+CROWDED = "There are as many connections from this address as there may be."
+CROWDED_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +32,9 @@ class Front:
         limits: the bounds of each connection.
         clock: the reactor.
         is_ready: whether new connections are served now.
+        proxies: that are believed who a client is.
         heartbeat: of all connections; whoever makes one adds it, and discards it when it has gone.
+        admission: who is let in.
     """
 
     hub: Hub
@@ -37,15 +43,24 @@ class Front:
     limits: Limits
     clock: IReactorTime
     is_ready: Callable[[], bool]
+    proxies: Proxies = field(default_factory=Proxies)
     heartbeat: Heartbeat = field(init=False)
+    admission: Admission = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "heartbeat", Heartbeat(self.limits.heartbeat_seconds, self.clock))
+        object.__setattr__(self, "admission", Admission(self.limits, self.proxies, self.hub.visitors))
 
-    def closed_because(self) -> tuple[str, int] | None:
-        """Why there can be no new connection now, and after how many seconds to ask again; None: there can."""
+    def closed_because(self, place: str | None) -> tuple[str, int] | None:
+        """Why there can be no new connection now, and after how many seconds to ask again; None: there can.
+
+        Args:
+            place: where it would come from; None: from nowhere that is counted.
+        """
         if not self.is_ready():
             return NOT_READY, 1
         if self.hub.connections >= self.limits.connections:
             return FULL, 5
+        if self.admission.is_crowded(place):
+            return CROWDED, CROWDED_SECONDS
         return None

@@ -28,18 +28,22 @@ from twisted.logger import Logger
 
 from livepush.broker.envelope import Control, Event, Skip
 from livepush.broker.logindex import LogIndex
+from livepush.daemon.addresses import Census
 from livepush.daemon.addressing import is_skipped
 from livepush.daemon.connection import Connection
+from livepush.daemon.endings import Endings, concerns, reason
 from livepush.daemon.entitlement import Directory
 from livepush.daemon.epochs import Epochs
 from livepush.daemon.history import Answer, History, LogLike
 from livepush.daemon.interfaces import Attention, Calls, Encoder
 from livepush.daemon.outbound import Frame
 from livepush.daemon.position import Position
+from livepush.daemon.remembered import Remembered
 from livepush.daemon.replay import replay
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.singleflight import SingleFlight
 from livepush.daemon.suspension import Reidentification
+from livepush.daemon.sweep import Sweep
 from livepush.daemon.waitingroom import WaitingRoom
 from livepush.wire.closing import Close
 from livepush.wire.requests import Granted
@@ -72,26 +76,40 @@ class Hub:
         nonce: of this process, in its positions.
         history: what was released, and where.
         epochs: the control messages that have come.
+        endings: of them, those that end connections.
         flights: look-ups of suspended sessions that are under way.
+        remembered: who the sessions of the last visitors are.
         waiting: requests that wait for the feed.
         reidentification: connections that are to be identified anew.
+        sweep: has each identified anew now and then; None: nobody is, unless something says so.
         calls: requests to the Django side; None: there are none.
         presence: who else is on a channel; None: it is not kept.
+        visitors: connections, and Engine.IO sessions, by where their client is.
         delivered: events given to transports since the start.
         writing: the channel of what the fan-out is writing.
     """
 
     def __init__(
-        self, directory: Directory, clock: IReactorTime, ring: RingSettings | None = None, nonce: str | None = None
+        self,
+        directory: Directory,
+        clock: IReactorTime,
+        ring: RingSettings | None = None,
+        nonce: str | None = None,
+        sweep_seconds: float | None = None,
+        remember_seconds: float = 0.0,
     ) -> None:
         self.directory, self.clock = directory, clock
         self.nonce = nonce or secrets.token_hex(4)
         self.epochs = Epochs()
+        self.endings = Endings()
         self.flights = SingleFlight()
+        self.remembered = Remembered(clock, self.epochs, remember_seconds)
         self.waiting = WaitingRoom(clock)
         self.reidentification = Reidentification(clock)
+        self.sweep = None if sweep_seconds is None else Sweep(sweep_seconds, clock, self._look_again)
         self.calls: Calls | None = None
         self.presence: Attention | None = None
+        self.visitors = Census()
         self.delivered = 0
         self.writing = ""
         self._settings = ring or RingSettings()
@@ -166,20 +184,40 @@ class Hub:
         self.history.located(id, offset)
 
     def control(self, control: Control) -> None:
-        """What Django knows of a user, or of anybody, may have changed: those whom it concerns are suspended."""
-        if control.what == "outbox":
-            return
-        user = control.user if control.what == "identity" else None  # a word of a later version may mean anything
-        self._find_out(self._suspend(user))
+        """What Django knows of a user, or of anybody, may have changed: those whom it concerns are suspended, or end."""
+        match control.what:
+            case "outbox":
+                return
+            case "logout" | "disconnect":
+                self._expel(control)
+            case "revoke" if control.channel is not None:
+                self._find_out(self._suspend(control.user, control.channel))
+            case "identity":
+                self._find_out(self._suspend(control.user))
+            case _:  # a word of a later version may mean anything
+                self._find_out(self._suspend(None))
+
+    def _expel(self, control: Control) -> None:
+        """Ends the connections of a user or of a session. Of many users' sessions this looks at each connection."""
+        self.endings.note(control, self.clock.seconds())
+        candidates = self._connections if control.user is None else self._users.get(control.user, {})
+        for connection in list(candidates):
+            snapshot = connection.standing.snapshot
+            if snapshot is not None and concerns(control, snapshot):
+                connection.expel(reason(control))
 
     def distrust(self, suspend: bool) -> None:
         """A control message may have been missed: everybody is identified anew, if `suspend` before he hears more."""
         if suspend:
             self._find_out(self._suspend(None))
             return
+        self.remembered.forget(None)
         for connection in list(self._connections):
             if connection.is_open:
-                self.reidentification.ask(connection, again=True)
+                self._look_again(connection)
+
+    def _look_again(self, connection: Connection) -> None:
+        self.reidentification.ask(connection, again=True)
 
     def start_over(self, why: str) -> None:
         """The log is another one: nothing of before can be replayed, and everybody is suspended."""
@@ -188,8 +226,13 @@ class Hub:
         self.history.start_over("restart")  # after everybody's feed index, so that everybody is told
         self._find_out(suspended)
 
-    def _suspend(self, user: str | None) -> list[Connection]:
-        """Suspends a user's connections, None: all, before anything else is given to them."""
+    def _suspend(self, user: str | None, channel: str | None = None) -> list[Connection]:
+        """Suspends a user's connections, None: all, before anything else is given to them.
+
+        Args:
+            user: whose.
+            channel: only those that listen to this one, or would if they might.
+        """
         self.epochs.note(user)
         self.deal()
         if user is None:
@@ -198,6 +241,8 @@ class Hub:
             concerned = sorted(self._connections, key=lambda each: each.user or "")  # a user's tabs wait together
         else:
             concerned = list(self._users.get(user, ()))
+        if channel is not None:
+            concerned = [connection for connection in concerned if connection.wants(channel)]
         for connection in concerned:
             connection.suspend()
         return concerned
@@ -301,6 +346,9 @@ class Hub:
     def register(self, connection: Connection) -> str:
         """A connection was opened; returns its name in logs and in `welcome`."""
         self._connections[connection] = None
+        if self.sweep is not None:
+            self.sweep.add(connection)
+        self.visitors.enter(connection.place)
         self._opened += 1
         return f"c{self._opened}"
 
@@ -414,7 +462,11 @@ class Hub:
 
     def forget(self, connection: Connection) -> None:
         """Its transport has gone."""
-        self._connections.pop(connection, None)
+        if self.sweep is not None:
+            self.sweep.discard(connection)
+        if connection in self._connections:
+            del self._connections[connection]
+            self.visitors.leave(connection.place)
         if self._empty is not None and not self._connections:
             empty, self._empty = self._empty, None
             empty.callback(None)

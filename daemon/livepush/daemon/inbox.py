@@ -2,9 +2,11 @@
 
     idle        whatever comes is handled in the step in which it comes
     busy        a request waits for the thread pool or the feed: nothing more is read, what was read already waits here
+    throttled   the client says more than its rate allows: the same, until the next message has its turn
     stopped     the owner is suspended: the same, until `go_on`
 
-Bound: what one read of the transport brings, because the transport is paused as soon as something waits.
+Bound: `most` messages, and what one read of the transport brings, because the transport is paused as soon as something
+waits. Over it the owner is told that it is a flood, and ends: a page that asks for all its channels at once is within.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from livepush.daemon.interfaces import Link
+from livepush.daemon.ratelimit import Meter
 from livepush.wire.requests import Request
 
 Said = bytes | Request
@@ -44,6 +47,9 @@ class Owner(Protocol):
     def is_late(self) -> None:
         """A request that was begun has no answer yet, and the time for it is over."""
 
+    def floods(self) -> None:
+        """More waits than any page says at once: to be closed."""
+
 
 class Inbox:
     """The inbound side of one connection.
@@ -53,20 +59,35 @@ class Inbox:
         link: paused as long as something waits.
         clock: the reactor's.
         seconds: what a request may take; not counted while the owner is suspended, which has a bound of its own.
+        meter: how many messages may come; those over it wait.
+        most: how many may wait.
     """
 
-    __slots__ = ("_clock", "_deadline", "_link", "_owner", "_seconds", "_waiting", "busy")
+    __slots__ = (
+        "_clock",
+        "_deadline",
+        "_link",
+        "_meter",
+        "_most",
+        "_owner",
+        "_seconds",
+        "_throttle",
+        "_waiting",
+        "busy",
+    )
 
-    def __init__(self, owner: Owner, link: Link, clock: IReactorTime, seconds: float) -> None:
+    def __init__(self, owner: Owner, link: Link, clock: IReactorTime, seconds: float, meter: Meter, most: int) -> None:
         self._owner, self._link, self._clock, self._seconds = owner, link, clock, seconds
+        self._meter, self._most = meter, most
         self._waiting: deque[Said] = deque()
         self._deadline: IDelayedCall | None = None  # of the request under way
+        self._throttle: IDelayedCall | None = None  # until the next message has its turn
         self.busy = False  # a request is under way; one that has begun may outlast the connection
 
     @property
     def stalled(self) -> bool:
         """Whether what comes has to wait."""
-        return self.busy or self._owner.suspended
+        return self.busy or self._throttle is not None or self._owner.suspended
 
     def add(self, said: Said) -> None:
         """Something the client has said."""
@@ -74,6 +95,8 @@ class Inbox:
             return
         self._waiting.append(said)
         self._work()
+        if len(self._waiting) > self._most:
+            self._owner.floods()
 
     def begin(self, job: Coroutine[Deferred[Any], Any, None]) -> None:
         """Runs a step that may wait for the thread pool; the client is not read from until it is done."""
@@ -89,9 +112,9 @@ class Inbox:
 
     def go_on(self) -> None:
         """Reads and handles again, if nothing speaks against it."""
+        self._work()
         if not self._owner.ended and not self.stalled:
             self._link.resume_reading()
-            self._work()
 
     def pause(self) -> None:
         """The owner is suspended."""
@@ -101,11 +124,23 @@ class Inbox:
     def end(self) -> None:
         """Nothing is handled any more."""
         self._stop_deadline()
+        if self._throttle is not None:
+            self._throttle.cancel()
+            self._throttle = None
         self._waiting.clear()
 
     def _work(self) -> None:
         while self._waiting and not self.stalled and not self._owner.ended:
+            now = self._clock.seconds()
+            if not self._meter.take(now):
+                self._link.pause_reading()
+                self._throttle = self._clock.callLater(self._meter.wait(now), self._have_a_turn)
+                return
             self._owner.handle(self._waiting.popleft())
+
+    def _have_a_turn(self) -> None:
+        self._throttle = None
+        self.go_on()
 
     def _set_deadline(self) -> None:
         self._deadline = self._clock.callLater(self._seconds, self._be_late)

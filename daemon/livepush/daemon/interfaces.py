@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 class Link(Protocol):
     """The transport that carries a connection."""
 
+    @property
+    def place(self) -> str | None:
+        """Where its client is counted (`addresses`); None: nowhere, or he is already."""
+
     def write(self, data: bytes) -> None:
         """Sends bytes of the wire format; buffers what the kernel does not take."""
 
@@ -133,6 +137,12 @@ class Identity(Protocol):
 
     async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
         """The same visitor as he is now; None: his login has ended."""
+
+    async def may_return(self, snapshot: Snapshot) -> bool:
+        """Of a login that has ended: whether the browser may have a newer cookie of it, which only it can show.
+
+        So it is with a session that is there no more: Django gives it another key when its user changes his password.
+        """
 
     def binding(self, cookies: str) -> str:
         """What stands for the session of a Cookie header without giving it away; "": there is none. No look-up."""

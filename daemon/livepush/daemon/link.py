@@ -10,10 +10,13 @@ from typing import Any
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from livepush.daemon.connection import Connection
 from livepush.daemon.front import Front
+from livepush.daemon.ratelimit import Meter
 from livepush.wire.closing import Close
 
 CLOSE_SECONDS = 2.0
@@ -33,8 +36,10 @@ class WebSocketLink(WebSocketServerProtocol):
     transport: Any
     front: Front
     cookies = ""
+    place: str | None = None
     connection: Connection | None = None
-    _paused = _gone = False
+    _meter: Meter
+    _paused = _gone = _flooded = _full = False
     _dropping: IDelayedCall | None = None
 
     def onConnect(self, request: Any) -> str | None:
@@ -43,6 +48,7 @@ class WebSocketLink(WebSocketServerProtocol):
 
     def onOpen(self) -> None:
         """The upgrade is done."""
+        self._meter = Meter(self.front.limits.frames)
         cookies, self.cookies = self.cookies, ""
         self._forget_request()
         self.opened(cookies)
@@ -77,11 +83,30 @@ class WebSocketLink(WebSocketServerProtocol):
             connection.closed()
             self.front.heartbeat.discard(connection)
 
+    def onFrameBegin(self) -> None:
+        """The header of a frame, of any kind: what needs no message costs, too."""
+        WebSocketServerProtocol.onFrameBegin(self)
+        if not self._flooded and not self._meter.take(self.front.clock.seconds()):
+            self._flooded = True
+            self.transport.pauseProducing()  # its answer is not waited for: that may never come to an end
+            self.data = b""  # what is read already is not looked at
+            self._fail_with(Close.TOO_MANY, "too many frames")
+
+    def onPing(self, payload: bytes) -> None:
+        """Answered, but not to who does not read the answers: only the last ping needs one (RFC 6455, 5.5.3)."""
+        if not self._full:
+            WebSocketServerProtocol.onPing(self, payload)
+
     def dataReceived(self, data: bytes) -> None:
         """Only received bytes count as a sign of life."""
         if self.connection is not None:
             self.connection.heard = True
         self._dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Its socket has gone."""
+        self.front.admission.sockets.leave(None)
+        WebSocketServerProtocol.connectionLost(self, reason)
 
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
         """Every closing handshake that this side begins, Autobahn's own included, ends within a bounded time."""
@@ -110,9 +135,13 @@ class WebSocketLink(WebSocketServerProtocol):
 
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
         # Autobahn's hook, called at the header of the frame that would pass the limit; its own answer is 1009.
+        self._fail_with(Close.TOO_LARGE, f"a message is at most {max_msg_size} bytes")
+
+    def _fail_with(self, code: Close, reason: str) -> None:
+        """Ends it amid a frame."""
         if self.connection is not None:
             self.connection.end()
-        self._fail_connection(Close.TOO_LARGE, f"a message is at most {max_msg_size} bytes")
+        self._fail_connection(code, reason)
 
     def _forget_request(self) -> None:
         # 2 to 3 KB that Autobahn keeps for the life of the connection.
@@ -155,11 +184,13 @@ class WebSocketLink(WebSocketServerProtocol):
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
+        self._full = True
         if self.connection is not None:
             self.connection.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty."""
+        self._full = False
         if self.connection is not None:
             self.connection.resumeProducing()
 

@@ -6,6 +6,27 @@ from collections.abc import Mapping
 
 from twisted.web.http import Request
 
+SECURED = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What every answer says where nothing else is said: it is not kept, not framed, loads nothing, is what it says."""
+
+_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    431: b"Request Header Fields Too Large",
+}
+
+
+def bare(status: int) -> bytes:
+    """A whole answer without a body, to a request that is not read to its end."""
+    headers = [f"{name}: {value}" for name, value in SECURED.items()]
+    head = "\r\n".join([*headers, "Content-Length: 0", "Connection: close", "", ""])
+    return b"HTTP/1.1 %d %s\r\n%s" % (status, _REASONS[status], head.encode())
+
 
 def plain(request: Request, code: int, text: str, headers: Mapping[str, str] | None = None) -> bytes:
     """Sets status and headers and gives the body, one line of text."""

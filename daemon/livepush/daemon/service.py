@@ -19,6 +19,7 @@ from livepush.broker.feed import Feed, FeedSettings
 from livepush.broker.redisurl import RedisURL
 from livepush.broker.url import BrokerURL, without_password
 from livepush.daemon import activation, socketiolink, workers
+from livepush.daemon.addresses import Proxies
 from livepush.daemon.calls import Calls, CallSettings
 from livepush.daemon.errors import BadOption
 from livepush.daemon.front import Front
@@ -41,6 +42,9 @@ from livepush.daemon.workers import Workers
 
 if TYPE_CHECKING:
     from livepush.daemon.identity import Site
+
+REMEMBER_SECONDS = 5.0
+"""How long a session's user is known without a look-up; see `livepush.daemon.remembered`."""
 
 
 DRAIN_SECONDS = 10.0
@@ -95,7 +99,14 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
         drain_seconds=drain,
         instance=command_line.instance,
     )
-    hub = Hub(site.directory, reactor, RingSettings(conf.ring_seconds, conf.ring_events, conf.ring_bytes))
+    hub = Hub(
+        site.directory,
+        reactor,
+        RingSettings(conf.ring_seconds, conf.ring_events, conf.ring_bytes),
+        sweep_seconds=conf.sweep_seconds,
+        remember_seconds=REMEMBER_SECONDS,
+    )
+    hub.reidentification.room = lambda: site.identifier.room
     feed_settings = FeedSettings(
         url,
         instance=settings.instance,
@@ -112,10 +123,11 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     feed.watch(lambda _: availability.changed())
     calls = hub.calls = _calls(site, url, reactor)
     presence = hub.presence = _presence(site, hub, reactor)
-    front = Front(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready)
+    proxies = Proxies.of(conf.trusted_proxies)
+    front = Front(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready, proxies)
     served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy, conf.sockjs_client)
     tree = resources(served, settings.status_token, lambda: hub.connections, availability.reasons)
-    web = Web(tree, reactor, settings.limits.body_bytes)
+    web = Web(tree, reactor, front.admission)
     listeners = [
         Listener(
             _endpoint(reactor, text),

@@ -45,6 +45,8 @@ class SocketIOLink:
         else:
             connection.request(hello)
 
+    place = None  # its session is counted
+
     # -- as `interfaces.Link` ------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
@@ -140,7 +142,7 @@ def accept(front: Front, socketio: SocketIO, namespace: str) -> Member | None:
     """A member of `/`; while there can be no new connection the session ends, and the client comes back to a 503."""
     if namespace != NAMESPACE:
         return None
-    closed = front.closed_because()
+    closed = front.closed_because(None)  # its session is counted
     if closed is not None:
         socketio.session.close(closed[0], code=int(Close.BUSY))
         return None

@@ -126,7 +126,7 @@ class SockJSEndpoint(Resource):
     # -- what needs no session -----------------------------------------------------------------------------------------
 
     def _info(self, request: Request) -> bytes:
-        closed = self._front.closed_because()
+        closed = self._front.closed_because(self._front.admission.place(request))
         if closed is not None:  # or the client would try one transport after the other
             return plain(request, 503, closed[0], {"Retry-After": str(closed[1])})
         request.setHeader("Content-Type", "application/json; charset=UTF-8")
@@ -138,7 +138,9 @@ class SockJSEndpoint(Resource):
             request.setHeader("Allow", "GET")
             return _empty(request, 405)
         self._store(request)
-        if not self._settings.any_origin:
+        if self._settings.any_origin:
+            request.responseHeaders.removeHeader(b"content-security-policy")
+        else:
             request.setHeader("Content-Security-Policy", f"frame-ancestors {_ancestors(self._front.origins)}")
         if request.setETag(tag.encode()) is CACHED:
             return b""
@@ -159,10 +161,11 @@ class SockJSEndpoint(Resource):
             return plain(request, 400, 'Can "Upgrade" only to "WebSocket".')
         if b"upgrade" not in _tokens(request, b"connection"):
             return plain(request, 400, '"Connection" must be "Upgrade".')
-        refusal = upgrade.refusal(request, self._front)
+        place = self._front.admission.place(request)
+        refusal = upgrade.refusal(request, self._front, place)
         if refusal is not None:
             return refusal
-        upgrade.take_over(request, self._raw if raw else self._sockets, query=_query(request))
+        upgrade.take_over(request, self._raw if raw else self._sockets, query=_query(request), place=place)
         return NOT_DONE_YET
 
     # -- sessions over HTTP --------------------------------------------------------------------------------------------
@@ -179,21 +182,22 @@ class SockJSEndpoint(Resource):
         if session is not None and session.visitor != visitor:
             return _empty(request, 404)
         if session is None:
-            closed = self._closed_because()
+            place = self._front.admission.place(request)
+            closed = self._closed_because(place)
             if closed is not None:
                 return plain(request, 503, closed[0], {"Retry-After": str(closed[1])})
-            session = self._open(sid, visitor, cookies, query)
+            session = self._open(sid, visitor, cookies, query, place)
         session.receive(Receiver(request, kind, callback, self._settings.response_bytes))
         return NOT_DONE_YET
 
-    def _open(self, sid: str, visitor: str, cookies: str, query: Mapping[str, str]) -> HttpSession:
+    def _open(self, sid: str, visitor: str, cookies: str, query: Mapping[str, str], place: str | None) -> HttpSession:
         front = self._front
 
         def forget() -> None:
             if self.sessions.get(sid) is session:
                 del self.sessions[sid]
 
-        session = HttpSession(self._settings, front.limits.message_bytes, front.clock, visitor, forget)
+        session = HttpSession(self._settings, front.limits.message_bytes, front.clock, visitor, forget, place)
         self.sessions[sid] = session
         session.app = self._make(session, cookies, query)
         return session
@@ -210,10 +214,10 @@ class SockJSEndpoint(Resource):
         for session in list(self.sessions.values()):
             session.abort()
 
-    def _closed_because(self) -> tuple[str, int] | None:
+    def _closed_because(self, place: str | None) -> tuple[str, int] | None:
         if len(self.sessions) >= self._front.limits.connections:
             return FULL, 5
-        return self._front.closed_because()
+        return self._front.closed_because(place)
 
 
 def _legacy_refusal(request: Request, origins: cors.Origins) -> str | None:

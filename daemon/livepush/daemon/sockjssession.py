@@ -39,6 +39,7 @@ class HttpSession:
         clock: for its timer.
         visitor: whoever opened it.
         forget: called when it is to be found no more.
+        place: where the visitor is.
 
     Attributes:
         visitor: requests of anybody else do not find it.
@@ -57,6 +58,7 @@ class HttpSession:
         "_timer",
         "app",
         "machine",
+        "place",
         "visitor",
     )
 
@@ -64,9 +66,15 @@ class HttpSession:
     carrier = Carrier.HTTP
 
     def __init__(
-        self, settings: SockJSSettings, most: int, clock: IReactorTime, visitor: str, forget: Callable[[], None]
+        self,
+        settings: SockJSSettings,
+        most: int,
+        clock: IReactorTime,
+        visitor: str,
+        forget: Callable[[], None],
+        place: str | None = None,
     ) -> None:
-        self.visitor = visitor
+        self.visitor, self.place = visitor, place
         self.machine = Session()
         self._settings, self._most, self._clock, self._forget = settings, most, clock, forget
         self._receiver: Receiver | None = None

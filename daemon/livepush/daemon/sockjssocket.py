@@ -79,8 +79,11 @@ class SockJSSocket(WebSocketLink):
             app.closed()
 
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
+        self._fail_with(Close.TOO_LARGE, f"a message is at most {self.message_bytes} bytes")
+
+    def _fail_with(self, code: Close, reason: str) -> None:
         self._end()
-        self._fail_connection(Close.TOO_LARGE, f"a message is at most {self.message_bytes} bytes")
+        self._fail_connection(code, reason)
 
     # -- as `sockjsapp.SockJSSession` ----------------------------------------------------------------------------------
 
@@ -112,10 +115,12 @@ class SockJSSocket(WebSocketLink):
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
+        WebSocketLink.pauseProducing(self)
         if self.app is not None:
             self.app.pause()
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty."""
+        WebSocketLink.resumeProducing(self)
         if self.app is not None:
             self.app.resume()

@@ -60,12 +60,13 @@ class StreamLink(Protocol):
     Args:
         front: of this process.
         headers: of the answer, whatever it will be.
+        place: where the client is.
     """
 
     transport: Any
 
-    def __init__(self, front: Front, headers: Headers) -> None:
-        self._front, self._headers = front, headers
+    def __init__(self, front: Front, headers: Headers, place: str | None) -> None:
+        self._front, self._headers, self.place = front, headers, place
         self._begun = self._closing = False
         self._dropping: IDelayedCall | None = None
         self._connection: Connection | None = None
@@ -85,6 +86,7 @@ class StreamLink(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client has gone, or the stream has ended."""
+        self._front.admission.sockets.leave(None)
         if self._dropping is not None:
             self._dropping.cancel()
             self._dropping = None
@@ -206,12 +208,13 @@ class SSEEndpoint(Resource):
                 return plain(request, 400, "Refused: no channel has such a name")
         if len(hello.channels or ()) > self._front.limits.subscriptions:
             return plain(request, 400, "Refused: so many channels a stream can't have")
-        if self._front.closed_because() is not None:
+        place = self._front.admission.place(request)
+        if self._front.closed_because(place) is not None:
             for name, value in STREAM:
                 request.setHeader(name, value)
             return retry_block(_wait(self._front))
         headers = [(name, value) for name, values in request.responseHeaders.getAllRawHeaders() for value in values]
-        link = StreamLink(self._front, headers)
+        link = StreamLink(self._front, headers, place)
         hand_over(request, link)
         link.serve(cookies_of(request), hello)
         return NOT_DONE_YET

@@ -16,11 +16,27 @@ from twisted.web.http import Request
 from livepush.daemon.front import Front
 from livepush.daemon.response import plain
 
+_HANDSHAKE = (
+    b"Host",
+    b"Upgrade",
+    b"Connection",
+    b"Sec-WebSocket-Key",
+    b"Sec-WebSocket-Version",
+    b"Sec-WebSocket-Protocol",
+    b"Sec-WebSocket-Extensions",
+)
+
 L = TypeVar("L", bound=WebSocketServerProtocol)
 
 
-def refusal(request: Request, front: Front) -> bytes | None:
-    """The body of a refusal, whose status and headers are set; None: the handshake may go on."""
+def refusal(request: Request, front: Front, place: str | None) -> bytes | None:
+    """The body of a refusal, whose status and headers are set; None: the handshake may go on.
+
+    Args:
+        request: the handshake.
+        front: of this process.
+        place: where the client is, if he is to be counted there.
+    """
     headers = request.requestHeaders
     if request.method != b"GET":
         return plain(request, 405, "A WebSocket begins with GET.", {"Allow": "GET"})
@@ -38,7 +54,7 @@ def refusal(request: Request, front: Front) -> bytes | None:
     why = front.origins.verdict(origin, host, has_cookie, request.isSecure())
     if why is not None:
         return plain(request, 403, f"Refused: {why}")
-    closed = front.closed_because()
+    closed = front.closed_because(place)
     if closed is not None:
         return plain(request, 503, closed[0], {"Retry-After": str(closed[1])})
     return None
@@ -89,6 +105,8 @@ def factory(front: Front, link: type[L], **attributes: Any) -> WebSocketServerFa
 def take_over(request: Request, links: WebSocketServerFactory, **attributes: Any) -> None:
     """Makes a new link the protocol of the request's transport.
 
+    Autobahn is shown what it needs of the request, and nothing that somebody else could mean by it.
+
     Args:
         request: is over for twisted.web: return NOT_DONE_YET.
         links: of `factory`.
@@ -100,7 +118,9 @@ def take_over(request: Request, links: WebSocketServerFactory, **attributes: Any
         setattr(link, name, value)
     hand_over(request, link)
     head = [request.method + b" " + request.uri + b" HTTP/1.1"]
-    head += [name + b": " + b",".join(values) for name, values in request.requestHeaders.getAllRawHeaders()]
+    for header in _HANDSHAKE:
+        values = request.requestHeaders.getRawHeaders(header)
+        head += [] if values is None else [header + b": " + b",".join(values)]
     link.dataReceived(b"\r\n".join(head) + b"\r\n\r\n")
 
 
@@ -112,6 +132,7 @@ def hand_over(request: Request, link: Any) -> None:
     """
     channel: Any = request.channel
     transport, channel.transport = channel.transport, None
+    channel.hand_over()
     transport.unregisterProducer()
     if isinstance(transport, ProtocolWrapper):
         transport.wrappedProtocol = link  # TLS in front of HTTP

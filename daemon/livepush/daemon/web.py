@@ -8,18 +8,20 @@ anything else        404
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet.protocol import Protocol
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from livepush.daemon.admission import Admission
+from livepush.daemon.httpchannel import Channel
+from livepush.daemon.response import SECURED
+from livepush.daemon.settings import Limits
 from livepush.daemon.status import Health, Place, Readiness
 
 IDLE_SECONDS = 15
 """How long an HTTP connection may take for a request, and stay open after one."""
-
-BODY_BYTES = 2**19
-"""Of one request, where nothing else is said."""
 
 
 def resources(
@@ -59,18 +61,44 @@ class Web(Site):
     Args:
         root: of all paths.
         reactor: that it runs on.
-        body_bytes: of one request; over it 413, and the connection is closed, before the rest is read.
+        admission: who is let in, and the limits: a body over `Limits.body_bytes` is answered 413, and the connection
+            is closed, before the rest is read; for those of a head see `httpchannel`.
     """
 
     noisy = False
 
-    def __init__(self, root: IResource, reactor: Any, body_bytes: int = BODY_BYTES) -> None:
+    def __init__(self, root: IResource, reactor: Any, admission: Admission | None = None) -> None:
         Site.__init__(self, root, requestFactory=_Request, timeout=IDLE_SECONDS, reactor=reactor)
         self.displayTracebacks = False
-        self.body_bytes = body_bytes
+        self._admission = admission or Admission(Limits())
+        self.body_bytes = self._admission.limits.body_bytes
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """One HTTP connection; one that there is no room for ends at once."""
+        admission = self._admission
+        place = admission.socket_place(addr)
+        if not admission.has_room(place):
+            return _Shut()
+        channel: Any = Channel(admission.limits, admission.sockets, place)
+        channel.factory = channel.site = self
+        channel.requestFactory, channel.timeOut = self.requestFactory, self.timeOut
+        channel.callLater = self.reactor.callLater
+        return channel
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Of TLS: HTTP/1.1, as long as `Channel` speaks nothing else."""
+        return [b"http/1.1"]
 
     def log(self, request: Any) -> None:
         """Nothing: who asks what is the business of the proxy in front, and no client can fill the disk."""
+
+
+class _Shut(Protocol):
+    """Nobody is let in."""
+
+    def connectionMade(self) -> None:
+        """Ends it. TLS has no other way to refuse a connection."""
+        cast(Any, self.transport).abortConnection()
 
 
 class _Request(Request):
@@ -80,7 +108,10 @@ class _Request(Request):
 
     def gotLength(self, length: int | None) -> None:
         """The head is there; None: the body comes in chunks."""
-        self._bound(length or 0)
+        if cast(Any, self.channel).fault(self) is not None:
+            self._end(400)
+        else:
+            self._bound(length or 0)
         Request.gotLength(self, 0 if self._over else length)
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -94,9 +125,11 @@ class _Request(Request):
         channel: Any = self.channel
         if self._over or size <= channel.site.body_bytes:
             return
+        self._end(413)
+
+    def _end(self, status: int) -> None:
         self._over = True
-        channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        channel.loseConnection()
+        cast(Any, self.channel).refuse(status)
 
     def process(self) -> None:
         """Answers; what was refused before is over."""
@@ -105,5 +138,6 @@ class _Request(Request):
 
     def render(self, resrc: IResource) -> None:
         self.responseHeaders.removeHeader(b"server")
-        self.responseHeaders.setRawHeaders(b"x-content-type-options", [b"nosniff"])
+        for name, value in SECURED.items():
+            self.responseHeaders.setRawHeaders(name, [value])
         Request.render(self, resrc)

@@ -44,10 +44,11 @@ class WebSocketEndpoint(Resource):
     def render(self, request: Request) -> bytes | int:
         """Refuses, or hands the transport over to Autobahn."""
         offered = upgrade.subprotocols(request)
-        refusal = upgrade.refusal(request, self._front)
+        place = self._front.admission.place(request)
+        refusal = upgrade.refusal(request, self._front, place)
         if refusal is not None:
             return refusal
         if offered and SUBPROTOCOL.encode() not in offered:
             return plain(request, 400, f"The subprotocol of this server is {SUBPROTOCOL}.")
-        upgrade.take_over(request, self._links)
+        upgrade.take_over(request, self._links, place=place)
         return NOT_DONE_YET

@@ -10,8 +10,6 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.trial.unittest import TestCase
-from twisted.web.resource import Resource
-from twisted.web.server import Site
 
 from livepush.broker.envelope import Event
 from livepush.daemon.front import Front
@@ -19,6 +17,7 @@ from livepush.daemon.hub import Hub
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.settings import Limits
 from livepush.daemon.transport import EagerServer
+from livepush.daemon.web import Web, resources
 from livepush.daemon.websocket import WebSocketEndpoint
 from livepush.wire.closing import Close
 from tests.clients.websocket import BINARY, CLOSE, CONTINUATION, DROPPED, PING, PONG, TEXT, Closed, WebSocket, connect
@@ -37,12 +36,10 @@ class EndpointCase(TestCase):
         self.identity = FakeIdentity(make_client())
         self.ready = True
         origins = OriginSettings(allowed=(ORIGIN,), trusted=(), hosts=(), https_only=False)
-        endpoint = WebSocketEndpoint(Front(self.hub, self.identity, origins, LIMITS, self.reactor, lambda: self.ready))
-        root, livepush = Resource(), Resource()
-        root.putChild(b"livepush", livepush)
-        livepush.putChild(b"ws", endpoint)
-        self.site = Site(root)
-        port: Any = self.reactor.listenTCP(0, self.site, interface="127.0.0.1")
+        front = Front(self.hub, self.identity, origins, LIMITS, self.reactor, lambda: self.ready)
+        tree = resources({"/livepush/ws": WebSocketEndpoint(front)}, None, lambda: 0, list)
+        site = Web(tree, self.reactor, front.admission)
+        port: Any = self.reactor.listenTCP(0, site, interface="127.0.0.1")
         port.transport = EagerServer
         self.port: int = port.getHost().port
         self.addCleanup(self.hub.close_all, Close.GOING_AWAY, "the test is over")

@@ -113,7 +113,7 @@ class TransportsCase(TestCase):
         origins = OriginSettings(allowed=(ORIGIN,), trusted=(), hosts=(), https_only=False)
         front = Front(self.hub, self.identity, origins, self.limits, self.reactor, lambda: self.ready)
         self.served = transports(front, PREFIXES[1:], self.legacy)
-        web = Web(resources(self.served, None, lambda: 0, lambda: ()), self.reactor, self.limits.body_bytes)
+        web = Web(resources(self.served, None, lambda: 0, lambda: ()), self.reactor, front.admission)
         port: Any = self.reactor.listenTCP(0, web, interface="127.0.0.1")
         port.transport = EagerServer
         self.port: int = port.getHost().port

@@ -57,6 +57,8 @@ def make_hub(clock: IReactorTime | None = None, ring: RingSettings | None = None
 class FakeLink:
     """A transport that remembers; `broken` makes writing raise, `gone` is called when it was closed."""
 
+    place: str | None = None
+
     def __init__(self) -> None:
         self.written: list[bytes] = []
         self.closed_with: tuple[Close, str] | None = None
@@ -121,6 +123,7 @@ class FakeIdentity:
         self.asked: list[str] = []
         self.allowed = {"orders.5"}
         self.error: Exception | None = None
+        self.renewed = False
 
     async def identify(self, cookies: str) -> Snapshot | None:
         self.asked.append(cookies)
@@ -135,6 +138,9 @@ class FakeIdentity:
         self.asked.append("reidentify")
         given = await self._wait()
         return answer if given is None else given
+
+    async def may_return(self, snapshot: Snapshot) -> bool:
+        return self.renewed
 
     async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         self.asked.append(channel)

@@ -224,7 +224,7 @@ class SubscriptionTests(ConnectionCase):
 
     def test_one_after_the_other(self) -> None:
         """Requests are answered in their order, whatever waits; thousands in one read cost no recursion."""
-        browser = self.open().greets()
+        browser = self.open(limits=Limits(message_burst=10_000)).greets()
         browser.identity.waits = True
         browser.says(op="subscribe", n=0, channel="orders.5")
         for n in range(1, 3_000):
@@ -484,7 +484,7 @@ class OutboundTests(ConnectionCase):
 
     def test_answers_alone_are_too_many(self) -> None:
         """Who asks on and on and does not read the answers is closed with 4002."""
-        browser = self.open(limits=Limits(outbound_bytes=4_096)).greets()
+        browser = self.open(limits=Limits(outbound_bytes=4_096, message_burst=500)).greets()
         browser.connection.pauseProducing()
         for n in range(200):
             browser.says(op="unsubscribe", n=n, channel="news")

@@ -10,7 +10,6 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.server import Site
 
 from livepush.daemon.engineio import EngineSession
 from livepush.daemon.engineioendpoint import EngineEndpoint
@@ -81,7 +80,7 @@ class LinkCase(SynchronousTestCase):
     def connect(self, path: str) -> Wire:
         """A client that was upgraded."""
         address = IPv4Address("TCP", "127.0.0.1", 4000)
-        wire, channel = Wire(peerAddress=address), Site.buildProtocol(self.web, address)
+        wire, channel = Wire(peerAddress=address), self.web.buildProtocol(address)
         wire.protocol = channel
         assert channel is not None
         channel.makeConnection(wire)

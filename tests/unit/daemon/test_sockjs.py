@@ -12,7 +12,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.server import Site
 
 from livepush.broker.envelope import Control, Event
 from livepush.broker.names import ChannelPattern
@@ -48,7 +47,7 @@ class Http:
         transport: Callable[..., StringTransport] = StringTransport,
     ) -> None:
         address = IPv4Address("TCP", "127.0.0.1", 4000)
-        self.channel: Any = Site.buildProtocol(web, address)
+        self.channel: Any = web.buildProtocol(address)
         self.transport = transport(peerAddress=address)
         self.channel.makeConnection(self.transport)
         data = body.encode()

@@ -9,7 +9,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.server import Site
 
 from livepush.broker.envelope import Control, Event, Skip
 from livepush.daemon.errors import Busy
@@ -43,7 +42,7 @@ class Client:
         address = IPv4Address("TCP", "10.0.0.1", 4000)
         self.source = EventSource()
         self.transport: Any = Transport(peerAddress=address)
-        protocol: Any = Site.buildProtocol(web, address)
+        protocol: Any = web.buildProtocol(address)
         self.transport.protocol = protocol
         protocol.makeConnection(self.transport)
         head = [f"{method} {path} {proto}", "Host: push.example.com", *headers]
@@ -126,7 +125,7 @@ class StreamTests(StreamCase):
         self.event(order=5)
         (event,) = client.messages()
         self.assertEqual((event.said["data"], event.id.split()[1]), ({"order": 5}, "a-1"))
-        self.assertEqual(event.id.split()[0], event.said["at"])
+        self.assertEqual(event.id, f"{event.said['at']}~{event.said['id']} {event.said['id']}")
 
     def test_the_declared_channels(self) -> None:
         """Without channels it is those that the user is subscribed to by declaration."""

@@ -10,7 +10,6 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
-from twisted.web.server import Site
 
 from livepush.daemon.front import Front
 from livepush.daemon.origin import OriginSettings
@@ -45,14 +44,14 @@ class WebTests(SynchronousTestCase):
     def connect(self) -> tuple[Any, Any]:
         """A connection of another machine."""
         address = IPv4Address("TCP", "10.0.0.1", 4000)
-        protocol, transport = Site.buildProtocol(self.web, address), StringTransport(peerAddress=address)
+        protocol, transport = self.web.buildProtocol(address), StringTransport(peerAddress=address)
         assert protocol is not None
         protocol.makeConnection(transport)
         return protocol, transport
 
     def ask(self, path: bytes, host: str = "127.0.0.1", method: bytes = b"GET", more: bytes = b"") -> bytes:
         """The raw answer to a request."""
-        protocol = Site.buildProtocol(self.web, IPv4Address("TCP", host, 4000))
+        protocol = self.web.buildProtocol(IPv4Address("TCP", host, 4000))
         transport = StringTransport(peerAddress=IPv4Address("TCP", host, 4000))
         protocol.makeConnection(transport)
         protocol.dataReceived(method + b" " + path + b" HTTP/1.1\r\nHost: canary-host\r\n" + more + b"\r\n")
@@ -114,9 +113,12 @@ class WebTests(SynchronousTestCase):
         self.assertEqual(events, [])
 
     def test_too_much_header(self) -> None:
-        """A head over 16 KiB is refused."""
+        """A head over 16 KiB is refused, in many lines or in one that does not end."""
         answer = self.ask(b"/", more=b"".join(b"X-%d: %s\r\n" % (number, b"x" * 1000) for number in range(20)))
-        self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer[:40])
+        self.assertTrue(answer.startswith(b"HTTP/1.1 431 "), answer[:40])
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 17_000)
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 431 "), transport.value()[:40])
 
     def test_too_much_body(self) -> None:
         """A body over the bound is refused before it is read, whether its length is told or not."""
@@ -137,7 +139,7 @@ class WebTests(SynchronousTestCase):
 
     def test_an_idle_connection_is_closed(self) -> None:
         """Who opens a connection and says nothing does not keep it."""
-        protocol = Site.buildProtocol(self.web, IPv4Address("TCP", "10.0.0.1", 1))
+        protocol = self.web.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
         protocol.callLater = self.reactor.callLater
         transport = StringTransport()
         protocol.makeConnection(transport)
@@ -153,7 +155,7 @@ class WebTests(SynchronousTestCase):
             Front(make_hub(self.reactor), identity, OriginSettings(), limits, self.reactor, lambda: True)
         )
         web = Web(resources({"/livepush/ws": endpoint}, None, lambda: 0, list), self.reactor)
-        protocol: Any = Site.buildProtocol(web, IPv4Address("TCP", "10.0.0.1", 1))
+        protocol: Any = web.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
         protocol.callLater = self.reactor.callLater
         transport: Any = StringTransport()
         transport.protocol = protocol

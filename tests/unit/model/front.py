@@ -80,6 +80,10 @@ class Database:
         """Who it is now."""
         return await self._ask(snapshot.user or "")
 
+    async def may_return(self, snapshot: Snapshot) -> bool:
+        """Nobody's login ends here."""
+        raise NotImplementedError
+
     async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         """No channel here has a rule of its own."""
         raise NotImplementedError
@@ -109,6 +113,8 @@ class Seat:
         inbox: messages on their way from the browser.
         closed: the transport has gone.
     """
+
+    place: str | None = None
 
     def __init__(self, front: Front, user: str, gone: Callable[[Seat], None]) -> None:
         self.front, self.user = front, user
