@@ -5,9 +5,9 @@
     this process             what has a higher feed index: exact
     another process,         `WAIT`: the log reader has not come so far yet. Ask again after the next flush, for 5 s at
       offset not read yet      most; then it is a `resync`
-    another process,         every entry whose offset is greater or not known yet, in feed order: what the other process
-      offset and check         had released up to there is not among them, all else is
-      known
+    another process,         every entry whose offset is greater or not known yet, in feed order, but those that the
+      offset and check         position names (`leads`): what the other process had released up to there is not among
+      known                    them, all else is
     anything else            why it can't be answered: `trimmed`, `restart`, `hole`, `publisher` or `slow`
 
 A position vouches: up to its offset everything was ingested and released by whoever issued it. It is fixed when an
@@ -21,6 +21,7 @@ from typing import Final, Literal, Protocol
 
 from livepush.broker.envelope import Event
 from livepush.broker.logindex import Mark
+from livepush.daemon.leads import Leads
 from livepush.daemon.position import Position, format_position
 from livepush.daemon.ring import Entry, Ring, RingSettings
 from livepush.daemon.versions import Versions, conflate
@@ -69,6 +70,7 @@ class History:
         self.ring = Ring(settings)
         self._log = log
         self._versions = Versions()
+        self._leads = Leads()
 
     # -- what is released ----------------------------------------------------------------------------------------------
 
@@ -87,13 +89,13 @@ class History:
             Its entry, whose `position` every frame of it carries; None: a newer version of the same was released
             before, and nobody is to get this one.
         """
+        self._leads.note(id, offset)  # also of what nobody gets: a newer version stands for it
         if event.version is not None:
             if self._versions.is_stale(event):
                 return None
             self._versions.note(event)
-        self.index = index = self.index + 1
-        position = format_position(self.nonce, index, self._log.reached)
-        entry = Entry(index, event, id, ts, size, now, "", offset, position)
+        self.index += 1
+        entry = Entry(self.index, event, id, ts, size, now, "", offset, self.position())
         self.ring.append(event.channel, entry, self._log.last)
         return entry
 
@@ -120,6 +122,7 @@ class History:
 
     def located(self, id: str, offset: int) -> None:  # noqa: A002
         """The log's copy of something released before has been met."""
+        self._leads.located(id, offset)
         self.ring.located(id, offset)
 
     def start_over(self, why: str) -> str:
@@ -131,6 +134,7 @@ class History:
         self.index += 1
         self.ring.clear(self.index, why)
         self._versions.clear()
+        self._leads.clear()
         return self.position()
 
     def is_stale(self, event: Event) -> bool:
@@ -145,7 +149,8 @@ class History:
 
     def position(self) -> str:
         """The position of whoever has got everything so far."""
-        return format_position(self.nonce, self.index, self._log.reached)
+        mark = self._log.reached
+        return format_position(self.nonce, self.index, mark, self._leads.text(mark.offset))
 
     def since(self, channel: str, position: Position | None) -> Answer:
         """What followed a position on a channel.
@@ -168,7 +173,7 @@ class History:
         if log.check_at(offset) != position.mark.check:
             return "restart"
         entries, why = self.ring.since_offset(channel, offset)
-        return why or conflate(entries)
+        return why or _unseen(conflate(entries), position)
 
     def after(self, channel: str, index: int) -> list[Entry] | str:
         """What followed a feed index of this process on a channel."""
@@ -176,3 +181,16 @@ class History:
             return "restart"  # no position that this process ever issued
         entries, why = self.ring.since(channel, index)
         return why or conflate(entries)
+
+
+def _unseen(entries: list[Entry], position: Position) -> list[Entry]:
+    """Those that a client with this position, of another process, has not got yet."""
+    led = position.led()
+    if not led:
+        return entries
+    unseen = []
+    for entry in entries:
+        publisher, _, number = (entry.id or "").rpartition("-")
+        if publisher not in led or int(number) > led[publisher]:
+            unseen.append(entry)
+    return unseen

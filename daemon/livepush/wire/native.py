@@ -148,14 +148,14 @@ class NativeEncoder:
             "user": welcome.user,
             "heartbeat": welcome.heartbeat,
             "retry": welcome.retry,
-            "at": welcome.at,
+            "at": _plain(welcome.at),
             "channels": {name: _granted(grant) for name, grant in welcome.channels.items()},
         }
         return self._answer(n, message)
 
     def granted(self, n: int | None, channel: str, granted: Granted, at: str) -> bytes:
         """The answer to `subscribe`."""
-        return self._answer(n, {"op": "ok", "channel": channel, **_granted(granted), "at": at})
+        return self._answer(n, {"op": "ok", "channel": channel, **_granted(granted), "at": _plain(at)})
 
     def ok(self, n: int | None, channel: str) -> bytes:
         """The answer to `unsubscribe`."""
@@ -171,7 +171,7 @@ class NativeEncoder:
 
     def resync(self, channel: str, why: str, at: str) -> bytes:
         """Events of this channel may be missing: reload."""
-        return self._frame(text({"op": "resync", "channel": channel, "why": why, "at": at}))
+        return self._frame(text({"op": "resync", "channel": channel, "why": why, "at": _plain(at)}))
 
     def gone(self, channel: str, why: str) -> bytes:
         """The user may not listen to this channel any more."""
@@ -179,7 +179,7 @@ class NativeEncoder:
 
     def back(self, channel: str, audience: str, at: str) -> bytes:
         """He may again, or he is of another audience now: reload."""
-        return self._frame(text({"op": "back", "channel": channel, "audience": audience, "at": at}))
+        return self._frame(text({"op": "back", "channel": channel, "audience": audience, "at": _plain(at)}))
 
     def presence(self, channel: str, said: Json) -> bytes:
         """Who else is on a channel."""
@@ -187,7 +187,7 @@ class NativeEncoder:
 
     def heartbeat(self, at: str) -> bytes:
         """A sign of life, with the position of whoever has got everything so far."""
-        return self._frame(text({"op": "heartbeat", "at": at}))
+        return self._frame(text({"op": "heartbeat", "at": _plain(at)}))
 
     def goaway(self, after: int) -> bytes:
         """This process is going; `after` is milliseconds."""
@@ -198,15 +198,12 @@ class NativeEncoder:
 
 
 def event_text(event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
-    """The JSON text of an event's message.
-
-    A position names the newest events (`livepush.daemon.leads`). Here it need not: whoever reads this has the ids.
-    """
+    """The JSON text of an event's message."""
     message: Json = {"op": "event", "channel": event.channel, "type": event.type, "data": view}
     if id is not None:
         message["id"] = id
     if at is not None:
-        message["at"] = at.partition("~")[0]
+        message["at"] = _plain(at)
     message["ts"] = ts
     if event.key is not None:
         message["key"] = event.key
@@ -218,6 +215,11 @@ def event_text(event: Event, view: Json, id: str | None, ts: int, at: str | None
 def text(message: Any) -> bytes:
     """JSON in UTF-8, without a line break in it."""
     return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _plain(at: str) -> str:
+    """A position without the ids that it ends with: clients of this format drop by the ids of events themselves."""
+    return at.partition("~")[0]
 
 
 def _granted(grant: Granted) -> Json:

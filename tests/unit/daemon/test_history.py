@@ -63,7 +63,7 @@ class PositionsTests(HistoryCase):
         answer = self.history.since("x", Position.parse("here.0.-1."))
         assert isinstance(answer, list)
         self.assertEqual([entry.position for entry in answer], [first, second])
-        self.assertEqual((first, second), ("here.1.10.0000000a", "here.2.10.0000000a"))
+        self.assertEqual((first, second), ("here.1.10.0000000a", "here.2.10.0000000a~p-2"))
         self.assertEqual(self.history.position(), "here.2.11.0000000b")
 
     def test_before_any_record(self) -> None:
@@ -73,10 +73,12 @@ class PositionsTests(HistoryCase):
         self.assertEqual(self.since("here.0.-1."), ["p-1"])
 
     def test_a_held_record_keeps_it_back(self) -> None:
-        """What is not released is not vouched for."""
+        """What is not released is not vouched for; what is released behind it is named."""
         self.read(10, 11, 12)
         self.log.hold(11)
-        self.assertEqual(self.release(3, 12), "here.1.10.0000000a")
+        self.assertEqual(self.release(3, 12), "here.1.10.0000000a~p-3")
+        self.log.release(11)
+        self.assertEqual(self.history.position(), "here.1.12.0000000c")
 
 
 class SameProcessTests(HistoryCase):
@@ -123,6 +125,24 @@ class OtherProcessTests(HistoryCase):
         self.history.located("p-3", 11)
         self.assertEqual(self.since(self.elsewhere(12)), ["p-4"])
         self.assertEqual(self.since(self.elsewhere(12), "y"), [])
+
+    def test_what_the_position_names(self) -> None:
+        """Of the publishers that it names only what is later comes; of all others everything that is not in the log."""
+        self.read(10)
+        for number in (1, 2, 3):
+            self.release(number, None)
+        self.history.event(make_event(), "q-r-2", 0, 100, None, 0.0)
+        leads = {"~p-2": ["p-3", "q-r-2"], "~p-3~q-r-1": ["q-r-2"], "~q-r-2": ["p-1", "p-2", "p-3"], "~q-9": None}
+        everything = ["p-1", "p-2", "p-3", "q-r-2"]
+        for named, expected in leads.items():
+            self.assertEqual(self.since(f"there.999.10.0000000a{named}"), expected or everything, named)
+
+    def test_what_was_had_as_a_newer_version(self) -> None:
+        """It was not released there, because a newer version had come before: it does not come after that one."""
+        self.read(10)
+        self.release(1, None, key="5", version=2)
+        stale = self.history.event(make_event(key="5", version=1), "q-1", 0, 100, None, 0.0)
+        self.assertEqual((stale, self.history.position()), (None, "here.1.10.0000000a~q-1~p-1"))
 
     def test_not_read_yet(self) -> None:
         """The reader is behind: wait. The next record tells."""
@@ -332,7 +352,7 @@ class _World:
         self.known: dict[str, set[str]] = {"x": set(), "y": set()}
         self.positions: dict[str, str] = {}
         self.top: dict[tuple[str, str], int] = {}
-        self.replays = 0
+        self.replays = self.again = 0
 
     # the client
 
@@ -357,6 +377,7 @@ class _World:
             answer = process.history.since(channel, Position.parse(text))
             if isinstance(answer, list):
                 self.replays += len(answer)
+                self.again += sum(entry.id in self.known[channel] for entry in answer)
                 for entry in answer:
                     self.hear(channel, entry.id or "", entry.position)
                 self.positions[channel] = process.history.position()
@@ -473,7 +494,7 @@ class InterleavingTests(SynchronousTestCase):
         self.two.read()
         self.assertEqual(
             Position.parse(self.world.positions["x"]),
-            Position("one", 2, self.two.log.reached._replace(offset=10, check=self.two.log.check_at(10) or "")),
+            Position("one", 2, self.two.log.reached._replace(offset=10, check=self.two.log.check_at(10) or ""), "~q-1"),
         )
         self.world.resume(self.two)
         self.assert_complete()
@@ -538,7 +559,7 @@ class ResumeTests(SynchronousTestCase):
         self.assertEqual(world.known, world.published)
 
     def test_without_trouble_nothing_is_reloaded(self) -> None:
-        """The replay is what makes it complete, and not a resync."""
+        """The replay is what makes it complete, and not a resync; and it holds nothing that the client has had."""
         world = _World(1000, 1000)
         world.run("publish", 0, 3)
         world.run("read", 0, 1)
@@ -556,3 +577,4 @@ class ResumeTests(SynchronousTestCase):
         world.finish()
         self.assertEqual((world.known, reloads), (world.published, []))
         self.assertGreater(world.replays, 10)
+        self.assertEqual(world.again, 0)
