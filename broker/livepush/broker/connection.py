@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -45,7 +46,8 @@ class Connection(pika.SelectConnection):
     def publish(self, channel: Channel, exchange: str, copies: list[Copy]) -> None:
         """Writes all the copies in one piece; the channel is open."""
         number, frame_max = channel.channel_number, int(self.params.frame_max)
-        data = [frames(copy, exchange, number, frame_max) for copy in copies]
+        sent = time.time_ns() // 1_000_000
+        data = [frames(copy, exchange, number, frame_max, sent) for copy in copies]
         self._output_marshaled_frames([b"".join(data)])  # type: ignore[attr-defined]
 
     @property

@@ -9,6 +9,7 @@
     headers.ts      when Django published it: milliseconds since 1970, int64
     headers.low     the publisher's lowest number not confirmed when this copy was sent logged messages only
     headers.sending which opening of the publisher's channel sent this copy, from 1     logged messages only
+    headers.sent    when this copy was sent, as `ts`; may be missing: only measurements look at it
 
     kind     JSON body (UTF-8, at most 256 KiB)
     ------   ------------------------------------------------------------------------------------------------------
@@ -18,15 +19,20 @@
     resync   {"channel", "why"}: its publisher could not keep an event of this channel; null: of too many to name
     void     {}: a number that was given and could not be used
     control  {"what": "identity", "user": pk | null}: what Django knows of this user (null: of anybody) may differ now;
-             {"what": "outbox"}: rows wait for a relay. What else it may say one day concerns everybody
+             {"what": "outbox"}: rows wait for a relay
+             {"what": "logout", "user": pk | null, "session": hash}: nobody is logged in by this session any more
+             {"what": "disconnect", "user": pk | null, "session": hash | null, "why"}: these connections are to end
+             {"what": "revoke", "user": pk | null, "channel"}: who may listen to this channel is to be asked anew
+             What else it may say one day concerns everybody
     marker   {"process", "number"}: a daemon process looks for its own words in the log; no publisher numbers it
 
 `data` holds what every audience may see; audience A is shown `{**data, **views[A]}`, nothing when `views[A]` is null.
-Users are named by `str(pk)`.
+Users are named by `str(pk)`, sessions by a hash of their key (`session_hash`), which is never sent itself.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -44,13 +50,17 @@ BODY_BYTES = 256 * 1024
 DEPTH = payload.DEPTH
 MAX_NUMBER = 2**63 - 1
 
-IDENTITY, OUTBOX = "identity", "outbox"
+IDENTITY, OUTBOX, LOGOUT, DISCONNECT, REVOKE = "identity", "outbox", "logout", "disconnect", "revoke"
 """What a control message may be about."""
+
+WHY_BYTES = 120
+"""Of a reason, in UTF-8: a WebSocket's close frame has room for 123 (RFC 6455, 5.5)."""
 
 Json = dict[str, Any]
 
 _PUBLISHER = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_SESSION = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -141,12 +151,18 @@ class Control:
     """What Django tells the processes and not the browsers.
 
     Attributes:
-        what: `identity`, or `outbox`, which daemons ignore; any other word is a later version's.
-        user: whom it concerns, as `str(pk)`; None: everybody.
+        what: one of the words above; `outbox` daemons ignore, and any other word is a later version's.
+        user: whom it concerns, as `str(pk)`; None: everybody, of `disconnect` and `logout`: whose session it is.
+        session: of `logout` and `disconnect`, the hash of its key; None: all of the user's.
+        channel: of `revoke`.
+        why: of `disconnect`, for people: at most `WHY_BYTES`.
     """
 
     what: str
     user: str | None = None
+    session: str | None = None
+    channel: str | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +240,22 @@ def encode_resync(record: Resync) -> bytes:
     return json.dumps({"channel": record.channel, "why": record.why}, separators=(",", ":")).encode()
 
 
+def session_hash(key: str) -> str:
+    """What stands for a session's key, which is as good as a password: a SHA-256 that serves for nothing else."""
+    return hashlib.sha256(f"livepush.session:{key}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def encode_control(control: Control) -> bytes:
     """The body of a `control` message."""
     body: Json = {"what": control.what}
-    if control.what == IDENTITY:
+    if control.what != OUTBOX:
         body["user"] = control.user
+    if control.what in (LOGOUT, DISCONNECT):
+        body["session"] = control.session
+    if control.what == DISCONNECT:
+        body["why"] = control.why
+    if control.what == REVOKE:
+        body["channel"] = control.channel
     return json.dumps(body, separators=(",", ":")).encode()
 
 
@@ -237,9 +264,11 @@ def encode_marker(marker: Marker) -> bytes:
     return json.dumps({"process": marker.process, "number": marker.number}, separators=(",", ":")).encode()
 
 
-def headers_of(kind: Kind, ts: int, stamp: Stamp | None) -> dict[str, int]:
+def headers_of(kind: Kind, ts: int, stamp: Stamp | None, sent: int | None = None) -> dict[str, int]:
     """The AMQP headers of one copy; `app_id`, `message_id` and `type` go into the properties."""
     headers = {"v": SCHEMA, "ts": ts}
+    if sent is not None:
+        headers["sent"] = sent
     if stamp is not None:
         headers["low"], headers["sending"] = stamp.low, stamp.sending
     return headers
@@ -305,7 +334,7 @@ def read_stamp(app_id: str | None, message_id: str | None, headers: Mapping[str,
 def _read_body(kind: Kind, raw: bytes) -> Content:
     body = strictjson.loads(raw, DEPTH + 4)
     if kind is Kind.CONTROL:
-        return Control(_text(body["what"]), _optional_text(body.get("user")) if body["what"] == IDENTITY else None)
+        return _control(body)
     if kind is Kind.MARKER:
         return Marker(_text(body["process"]), _integer(body["number"]))
     if kind is Kind.RESYNC:
@@ -323,6 +352,26 @@ def _read_body(kind: Kind, raw: bytes) -> Content:
         _optional_text(key),
         None if version is None else _integer(version),
     )
+
+
+def _control(body: Json) -> Control:
+    what = _text(body["what"])
+    if what not in (IDENTITY, LOGOUT, DISCONNECT, REVOKE):
+        return Control(what)
+    user = _optional_text(body.get("user"))
+    if what == IDENTITY:
+        return Control(what, user)
+    if what == REVOKE:
+        return Control(what, user, channel=check_channel(body["channel"]))
+    session = _optional_text(body["session"])
+    if session is None and (user is None or what == LOGOUT):
+        raise ValueError("nobody")
+    if session is not None and not _SESSION.fullmatch(session):
+        raise ValueError("no hash")
+    why = _text(body["why"]) if what == DISCONNECT else ""
+    if len(why.encode()) > WHY_BYTES:
+        raise ValueError("too long")
+    return Control(what, user, session, why=why)
 
 
 # Few names come again and again. What is no name is an error, and what is no text can't be looked up: neither is kept.

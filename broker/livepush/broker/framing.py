@@ -39,10 +39,10 @@ def _short(text: str) -> bytes:
 _CONTENT_TYPE = _short("application/json")
 _TRANSIENT = b"\x01"  # a stream keeps it on disk all the same, and its confirm says so
 _KINDS = {kind: _short(kind.value) for kind in Kind}
-_NAMES = {name: _short(name) + b"l" for name in ("v", "ts", "low", "sending")}  # "l": a signed 64 bit integer
+_NAMES = {name: _short(name) + b"l" for name in ("v", "ts", "sent", "low", "sending")}  # "l": a signed 64 bit integer
 
 
-def frames(copy: Copy, exchange: str, channel: int, frame_max: int) -> bytes:
+def frames(copy: Copy, exchange: str, channel: int, frame_max: int, sent: int | None = None) -> bytes:
     """All frames of one copy, `mandatory` when it is numbered.
 
     Args:
@@ -50,9 +50,10 @@ def frames(copy: Copy, exchange: str, channel: int, frame_max: int) -> bytes:
         exchange: at most 255 bytes.
         channel: the AMQP channel's number.
         frame_max: as negotiated, over all of a frame.
+        sent: now, milliseconds since 1970.
     """
     kind, key, body, ts, stamp = copy
-    table = b"".join([_NAMES[name] + _INT64.pack(value) for name, value in headers_of(kind, ts, stamp).items()])
+    table = b"".join([_NAMES[name] + _INT64.pack(value) for name, value in headers_of(kind, ts, stamp, sent).items()])
     head = (_CONTENT_TYPE, _LENGTH.pack(len(table)), table, _TRANSIENT)
     if stamp is None:
         header = _HEADER.pack(60, 0, len(body), _LIVE) + b"".join((*head, _KINDS[kind]))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from zlib import crc32
 
 from twisted.internet.interfaces import IReactorTime
@@ -130,6 +130,8 @@ class Intake:
         log: what has been read of the log.
         unlocated_since: since when a numbered message out of the queue has not been met in the log; None: none waits.
             One at a time is watched: it shows a log that is not bound to events.
+        on_arrival: gets `ts` and `sent` (None: not told) of what the queue brought first, which measures the way here;
+            their faults are its own.
     """
 
     def __init__(
@@ -143,6 +145,7 @@ class Intake:
         self.log = LogIndex()
         self.ingest = Ingest(self.log, self._release, settings)
         self.on_marker = on_marker
+        self.on_arrival: Callable[[int, Any], None] | None = None
         self.unlocated_since: float | None = None
         self._sink, self._clock = sink, clock
         self._noise = Noise()
@@ -233,12 +236,17 @@ class Intake:
     def _receive(self, properties: Properties, stamp: Stamp, body: bytes, offset: int | None) -> None:
         """The first copy of a number."""
         try:
-            item: Item = decode_stamped(properties.type, stamp, properties.headers or {}, body)
-            control = item.content if isinstance(item, Message) else None
+            headers = properties.headers or {}
+            message = decode_stamped(properties.type, stamp, headers, body)
+            item: Item = message
+            control = message.content
         except Malformed as problem:
             self._note_poison(problem)
             item = Hole(stamp)
             control = None if properties.type in _HARMLESS else Control("unreadable")
+        else:
+            if offset is None and self.on_arrival is not None:
+                self.on_arrival(message.ts, headers.get("sent"))
         if isinstance(control, Control):
             self._act(control)
         self.ingest.receive(stamp, item, offset, self._clock.seconds())
