@@ -63,7 +63,7 @@ class IdentitySettings:
     Attributes:
         sessions: the site's.
         threads: that work for Django; each holds one connection per database that it uses.
-        queue: jobs that may wait for a thread. One more is refused with `Busy`.
+        queue: visitors who may wait for an answer. One more is refused with `Busy`.
         database: alias that sessions, users and permissions are read from; `default`: where the site's routers say.
         anonymous: visitors who are not logged in may connect.
 
@@ -73,7 +73,7 @@ class IdentitySettings:
 
     sessions: Sessions
     threads: int = 4
-    queue: int = 1000
+    queue: int = 10_000
     database: str = DEFAULT_DB_ALIAS
     anonymous: bool = False
 
@@ -303,6 +303,19 @@ class Reader:
             found = each(questions, answer)
         return [found[question] for question in questions]
 
+    def may_return(self, snapshots: Sequence[Snapshot]) -> list[bool | Exception]:
+        """Of logins that have ended: whether the browser may hold a newer cookie of theirs.
+
+        A session that is kept under its key has none. Where the cookie holds the session itself nobody can say.
+
+        Raises:
+            Exception: as `look`.
+        """
+        keys = {each.session_key for each in snapshots if each.session_key is not None}
+        with reading_from(self._settings.database):
+            gone = self._settings.sessions.are_gone(keys)
+        return [each.user is not None if each.session_key is None else gone[each.session_key] for each in snapshots]
+
     def _as_known(self, question: Question, user: Any) -> Snapshot | Exception | None:
         if isinstance(user, Exception):
             return user
@@ -413,6 +426,7 @@ class Identifier:
     Attributes:
         logins: look-ups of who a visitor is.
         rules: object-level rules that are asked.
+        farewells: what is asked of logins that have ended.
     """
 
     def __init__(
@@ -420,12 +434,15 @@ class Identifier:
     ) -> None:
         self.settings, self._reactor = settings, reactor
         reader, jobs = Reader(settings, registry), max(1, settings.threads // 2)
-        self._pool = Pool("livepush-django", settings.threads, 2 * jobs, reactor)
+        self._pool = Pool("livepush-django", settings.threads, 2 * jobs + 1, reactor)
         self.logins: Lookups[Question, Snapshot | None] = Lookups(
             reactor, self._pool, partial(_connected, reader.look), settings.queue, jobs
         )
         self.rules: Lookups[Wish, bool] = Lookups(
             reactor, self._pool, partial(_connected, reader.judge), settings.queue, jobs
+        )
+        self.farewells: Lookups[Snapshot, bool] = Lookups(
+            reactor, self._pool, partial(_connected, reader.may_return), settings.queue, 1
         )
         self._quiet_until = 0.0
 
@@ -472,6 +489,15 @@ class Identifier:
             IdentityUnavailable: as for `identify`.
         """
         return same_visitor(await self._ask(self.logins.ask(Question.about(snapshot))), snapshot)
+
+    async def may_return(self, snapshot: Snapshot) -> bool:
+        """Of a login that has ended: whether the browser may hold a newer cookie of it.
+
+        Raises:
+            Busy: too many are waiting.
+            IdentityUnavailable: as for `identify`.
+        """
+        return await self._ask(self.farewells.ask(snapshot))
 
     async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         """The object-level rule of a channel's declaration, asked of a fresh user.

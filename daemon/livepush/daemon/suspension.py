@@ -12,12 +12,12 @@ Messages for everybody come in bursts, and each outdates what was asked before i
 `CALM_SECONDS` after the last, `BURST_SECONDS` after the first at most; once they have begun, nothing holds them up
 until all are through, else a long stream of messages would.
 
-Bound: the connections of this process; `AT_ONCE` jobs, so that those who come new find room in the pool.
+Bound: the connections of this process; as many jobs at once as `room` says, which is what the look-ups take in one go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -28,6 +28,8 @@ from twisted.python.failure import Failure
 from livepush.daemon.errors import Busy, IdentityUnavailable
 
 AT_ONCE = 8
+"""Jobs, where nothing else is said."""
+
 SUSPENDED_SECONDS = 5.0
 QUEUED_SECONDS = 60.0
 AGAIN_SECONDS = 1.0
@@ -51,10 +53,15 @@ class Member(Protocol):
 
 
 class Reidentification:
-    """The jobs of this process that identify connections anew."""
+    """The jobs of this process that identify connections anew.
+
+    Attributes:
+        room: how many of them may be under way now.
+    """
 
     def __init__(self, clock: IReactorTime, at_once: int = AT_ONCE) -> None:
-        self._clock, self._at_once = clock, at_once
+        self._clock = clock
+        self.room: Callable[[], int] = lambda: at_once
         self._urgent: dict[Member, None] = {}
         self._others: dict[Member, None] = {}
         self._running: dict[Member, bool] = {}  # whether it was demanded again meanwhile
@@ -110,7 +117,8 @@ class Reidentification:
             return
         self._starting = True
         try:
-            while len(self._running) < self._at_once and (queue := self._urgent or self._others):
+            room = self.room()
+            while len(self._running) < room and (queue := self._urgent or self._others):
                 member = next(iter(queue))
                 del queue[member]
                 self._running[member] = False

@@ -17,6 +17,7 @@ WRONG: dict[str, list[Any]] = {
     "auth_database": ["", None, 5],
     "auth_threads": [0, -1, 65, "4", 1.5, True],
     "auth_queue": [0, None],
+    "sweep_seconds": [0, "60", True, 3601],
     "publish_url": ["", 5, "http://x", "amqp://host:99999"],
     "call_threads": [0, 65, "4", True],
     "call_queue": [0, None],
