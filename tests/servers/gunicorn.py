@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.servers.child import Child, ServerFailed
 from tests.servers.daemon import clean_environment
 from tests.servers.ports import free_ports
 
@@ -119,22 +120,14 @@ class Gunicorn:
         (self.port,) = free_ports(1)
         self.log = Path(tempfile.mkstemp(prefix="gunicorn-", dir=site)[1])
         command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}", *words, "shop.wsgi"]
-        with self.log.open("w") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=site,
-                env=environment(site, broker, **(environ or {})),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise AssertionError(f"gunicorn does not answer:\n{self.log.read_text()}")
-            time.sleep(0.05)
+        known = environment(site, broker, **(environ or {}))
+        # SIGTERM: its workers go with it.
+        self._master = Child(command, folder=site, environ=known, log=self.log, ending=signal.SIGTERM)
+        try:
+            self._master.wait_until(self._answers, WAIT_SECONDS)
+        except ServerFailed:
+            self.kill()
+            raise
 
     def get(self, path: str) -> Any:
         """What it answers, read as JSON."""
@@ -152,19 +145,12 @@ class Gunicorn:
     def terminate(self) -> float:
         """SIGTERM; how many seconds the end took."""
         begun = time.monotonic()
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(WAIT_SECONDS)
+        self._master.terminate()
         return time.monotonic() - begun
 
     def kill(self) -> None:
         """Ends it in any case. May be called twice."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._process.wait()
+        self._master.kill()
 
     def _answers(self) -> bool:
         try:

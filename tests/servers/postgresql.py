@@ -5,8 +5,7 @@
     self.addCleanup(server.drop, name)
     self.use_database("default", **server.settings(name))     # of `tests.cases.CommittedCase`
 
-PostgreSQL refuses to run as root; then it runs as `nobody`. A guard process holds the read end of a pipe: when this
-process dies, whatever way, it kills what was started here.
+PostgreSQL refuses to run as root; then it runs as `nobody`.
 """
 
 from __future__ import annotations
@@ -16,17 +15,13 @@ import glob
 import os
 import pwd
 import secrets
-import shutil
 import signal
-import subprocess
-import tempfile
-import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from tests.servers import guard
+from tests.servers.child import Child, ServerFailed, private_folder, tail
 from tests.servers.ports import free_port
 
 START_SECONDS = 60.0
@@ -40,12 +35,6 @@ fsync = off
 max_connections = 40
 shared_buffers = 16MB
 """
-# The `read` ends when the last holder of the pipe's other end is gone. SIGQUIT ends the children, too.
-_GUARD = 'read -r _; kill -QUIT "$1" 2>/dev/null; sleep 0.2; rm -rf "$2"'
-
-
-class ClusterFailed(Exception):
-    """The cluster could not be started; the message holds the end of its log."""
 
 
 class PrivatePostgreSQL:
@@ -54,62 +43,38 @@ class PrivatePostgreSQL:
     def __init__(self) -> None:
         self.port = free_port()
         self._password = secrets.token_hex(16)
-        self._folder = Path(tempfile.mkdtemp(prefix="livepush-postgresql-"))
+        self._folder = private_folder("postgresql")
         self._data = self._folder / "data"
-        self._server: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._server: Child | None = None
 
     # --- life
 
     @property
     def running(self) -> bool:
         """Whether its process is alive."""
-        return self._server is not None and self._server.poll() is None
+        return self._server is not None and self._server.running
 
     def start(self, timeout: float = START_SECONDS) -> None:
-        """Returns when it answers; `ClusterFailed` with its log when it ends or has not within `timeout`."""
+        """Returns when it answers; `ServerFailed` with its log when it ends or has not within `timeout`."""
         tools = _tools()
         if not self._data.exists():
             self._make(tools)
         self._server = self._spawn([f"{tools}/postgres", "-D", str(self._data), "-p", str(self.port), "-k", ""])
-        self._watch()
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                self._connect("postgres").close()
-            except psycopg.OperationalError:
-                with suppress(subprocess.TimeoutExpired):
-                    self._server.wait(0.05)
-                if self._server.poll() is not None or time.monotonic() > deadline:
-                    raise ClusterFailed(f"postgres does not answer\n{self.log()}") from None
-            else:
-                return
+        self._server.wait_until(self._answers, timeout)
 
     def kill(self) -> None:
         """Ends it without a clean shut-down, with its children: what was not committed is lost, as in a crash."""
-        if self._server is not None and self._server.poll() is None:
-            self._server.send_signal(signal.SIGQUIT)
-            try:
-                self._server.wait(20)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
+        if self._server is not None:
+            self._server.kill()
 
     def stop(self) -> None:
         """Ends everything that was started here and removes the folder. May be called twice."""
         self.kill()
-        if self._guard is not None:
-            assert self._guard.stdin is not None
-            self._guard.kill()
-            self._guard.wait()
-            self._guard.stdin.close()
-            self._guard = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        guard.remove(self._folder)
 
     def log(self) -> str:
         """The end of what it said."""
-        path = self._folder / "log"
-        return path.read_text(errors="replace")[-2000:] if path.exists() else ""
+        return tail(self._folder / "log", 2000)
 
     # --- use
 
@@ -152,45 +117,31 @@ class PrivatePostgreSQL:
         )
 
     def _make(self, tools: str) -> None:
-        user, group = _account()
-        if user is not None and group is not None:
-            os.chown(self._folder, user, group)
+        if account := _account():
+            os.chown(self._folder, *account)
         word = self._folder / "password"
         word.write_text(self._password)
         word.chmod(0o644)  # its folder is closed to others
         options = [f"--username={USER}", f"--pwfile={word}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
         done = self._spawn([f"{tools}/initdb", f"--pgdata={self._data}", "--no-sync", *options])
         if done.wait(START_SECONDS):
-            raise ClusterFailed(f"initdb failed\n{self.log()}")
+            raise ServerFailed(f"initdb failed\n{self.log()}")
         word.unlink()
         with (self._data / "postgresql.conf").open("a") as conf:
             conf.write(_CONF)
 
-    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        user, group = _account()
-        with (self._folder / "log").open("ab") as out:
-            return subprocess.Popen(
-                command,
-                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": str(self._folder)},
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,  # a Ctrl-C is for the tests
-                user=user,
-                group=group,
-            )
+    def _spawn(self, command: list[str]) -> Child:
+        environ = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": str(self._folder)}
+        log = self._folder / "log"
+        # SIGQUIT: its children go with it.
+        return Child(command, folder=self._folder, environ=environ, log=log, account=_account(), ending=signal.SIGQUIT)
 
-    def _watch(self) -> None:
-        assert self._server is not None
-        if self._guard is not None:
-            self._guard.kill()
-            self._guard.wait()
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "guard", str(self._server.pid), str(self._folder)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+    def _answers(self) -> bool:
+        try:
+            self._connect("postgres").close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
 
 _shared: PrivatePostgreSQL | None = None
@@ -208,10 +159,10 @@ def shared_postgresql() -> PrivatePostgreSQL:
     return _shared
 
 
-def _account() -> tuple[int | None, int | None]:
+def _account() -> tuple[int, int] | None:
     """User and group that a server of root's runs as; None: as ourselves."""
     if os.getuid() != 0:
-        return None, None
+        return None
     nobody = pwd.getpwnam("nobody")
     return nobody.pw_uid, nobody.pw_gid
 
@@ -222,4 +173,4 @@ def _tools() -> str:
         for folder in sorted(glob.glob(pattern), reverse=True):
             if os.access(f"{folder}/initdb", os.X_OK):
                 return folder
-    raise ClusterFailed(_MISSING)
+    raise ServerFailed(_MISSING)

@@ -1,4 +1,7 @@
-"""A server as a process, what it writes kept line by line."""
+"""A server as a process, what it writes kept line by line; ended with the process that started it.
+
+What writes to a file, and is asked until it answers, is a `tests.servers.child.Child`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.servers import guard
 
 WAIT_SECONDS = 60.0
 
@@ -33,6 +38,7 @@ class Program:
             text=True,
             start_new_session=True,
         )
+        guard.watch(self._process.pid)
         self._lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
@@ -50,8 +56,14 @@ class Program:
         with self._changed:
             return "".join(self._lines)
 
-    def wait_for(self, pattern: str, seconds: float = WAIT_SECONDS) -> str:
-        """The first line in which the pattern is found, written already or still to come.
+    @property
+    def lines(self) -> list[str]:
+        """The same, by lines."""
+        with self._changed:
+            return list(self._lines)
+
+    def wait_for(self, pattern: str, seconds: float = WAIT_SECONDS, count: int = 1) -> str:
+        """The line in which the pattern is found for the `count`th time, written already or still to come.
 
         Raises:
             AssertionError: the process ended without it, or it did not come in time; with the whole output.
@@ -60,28 +72,34 @@ class Program:
 
         def look() -> bool:
             found[:] = [line for line in self._lines if re.search(pattern, line)]
-            return bool(found) or self._ended
+            return len(found) >= count or self._ended
 
         with self._changed:
             self._changed.wait_for(look, seconds)
-            if not found:
-                raise AssertionError(f"no line with {pattern!r} in:\n{''.join(self._lines)}")
-            return found[0]
+            if len(found) < count:
+                raise AssertionError(f"no line with {pattern!r}, {count} times, in:\n{''.join(self._lines)}")
+            return found[count - 1]
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal."""
+        self._process.send_signal(number)
 
     def terminate(self, seconds: float = WAIT_SECONDS) -> tuple[int, float]:
         """SIGTERM; its exit status and how long the end took."""
         begun = time.monotonic()
-        self._process.send_signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
         return self.wait(seconds), time.monotonic() - begun
 
     def wait(self, seconds: float = WAIT_SECONDS) -> int:
         """Its exit status, when it has ended; all output has been read then."""
         status = self._process.wait(seconds)
+        guard.forget(self._process.pid)
         self._reader.join(seconds)
         return status
 
     def kill(self) -> None:
         """Ends it in any case. May be called twice."""
+        guard.forget(self._process.pid)  # from here on its id may be another's
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()

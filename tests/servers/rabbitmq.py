@@ -9,8 +9,7 @@ A node takes 3 s to start on an idle machine and up to 30 s on a busy one, so te
 host each. A test that kills or restarts may use the shared node too: the next one to ask finds it running again.
 
 The server's own script `exec`s the Erlang VM when it believes itself under systemd, so the pid held here is the VM's
-and SIGKILL means the VM. A guard process holds the read end of a pipe: when this process dies, whatever way, it kills
-what was started here.
+and SIGKILL means the VM.
 """
 
 from __future__ import annotations
@@ -19,17 +18,14 @@ import atexit
 import glob
 import os
 import secrets
-import shutil
-import signal
 import socket
 import subprocess
-import tempfile
 import threading
-import time
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote
 
+from tests.servers import guard
+from tests.servers.child import Child, ServerFailed, private_folder, tail
 from tests.servers.ports import free_ports
 
 START_SECONDS = 120.0
@@ -38,12 +34,6 @@ BATCH = 8
 _HELLO = b"AMQP\x00\x00\x09\x01"
 _FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin", "/opt/rabbitmq/sbin")
 _MISSING = "rabbitmq-server is not installed: `make test` installs it (Debian package rabbitmq-server)"
-# The `read` ends when the last holder of the pipe's other end is gone.
-_GUARD = 'read -r _; kill -9 "$1" "$2" 2>/dev/null; sleep 0.2; rm -rf "$3"'
-
-
-class NodeFailed(Exception):
-    """The node could not be started or one of its tools failed; the message holds the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +67,10 @@ class PrivateRabbitMQ:
         self.port, self._distribution_port, self._epmd_port = free_ports(3)
         self.name = f"livepush{self.port}@localhost"
         self._conf, self._definitions, self._plugins = conf, definitions, plugins
-        self._folder = Path(tempfile.mkdtemp(prefix="livepush-rabbitmq-"))
+        self._folder = private_folder("rabbitmq")
         self._cookie = secrets.token_hex(16)
-        self._node: subprocess.Popen[bytes] | None = None
-        self._epmd: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._node: Child | None = None
+        self._epmd: Child | None = None
         self._fresh: list[str] = []
         self._forgotten: list[str] = []
         self._lock = threading.Lock()
@@ -91,7 +80,7 @@ class PrivateRabbitMQ:
     @property
     def running(self) -> bool:
         """Whether the VM's process is alive."""
-        return self._node is not None and self._node.poll() is None
+        return self._node is not None and self._node.running
 
     @property
     def pid(self) -> int:
@@ -100,35 +89,39 @@ class PrivateRabbitMQ:
         return self._node.pid
 
     def start(self, timeout: float = START_SECONDS) -> None:
-        """Returns when the node speaks AMQP; `NodeFailed` with its log when it ends or has not within `timeout`."""
+        """Returns when the node speaks AMQP; `ServerFailed` with its log when it ends or has not within `timeout`."""
         tools = _tools()
         self._prepare()
-        deadline = time.monotonic() + timeout
-        if self._epmd is None or self._epmd.poll() is not None:
+        if self._epmd is None or not self._epmd.running:
             # Without one of ours, erl would leave a daemonised epmd behind.
             epmd = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port)]
             self._epmd = self._spawn(epmd, "epmd.log")
-            while not _answers(self._epmd_port, b""):
-                self._check(self._epmd, deadline)
+            self._epmd.wait_until(lambda: _answers(self._epmd_port, b""), timeout)
         self._node = self._spawn([f"{tools}/rabbitmq-server"], "stdout.log")
-        self._watch()
-        while not _answers(self.port, _HELLO):
-            self._check(self._node, deadline)
+        try:
+            self._node.wait_until(lambda: _answers(self.port, _HELLO), timeout)
+        except ServerFailed as error:
+            raise ServerFailed(f"{error}\n{tail(self._folder / 'node.log')}") from None
 
     def terminate(self, timeout: float = 60.0) -> None:
         """A clean end: SIGTERM, as `rabbitmqctl stop`."""
-        if self._node is not None and self._node.poll() is None:
-            self._node.send_signal(signal.SIGTERM)
-            try:
-                self._node.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        if self._node is not None:
+            self._node.terminate(timeout)
 
     def kill(self) -> None:
         """SIGKILL to the VM."""
         if self._node is not None:
             self._node.kill()
-            self._node.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP to the VM: connections stay, and nothing answers."""
+        assert self._node is not None
+        self._node.freeze()
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        assert self._node is not None
+        self._node.thaw()
 
     def restart(self, *, hard: bool = False, timeout: float = START_SECONDS) -> None:
         """Ends it (`hard`: by SIGKILL) and starts it again on the same ports with the same data."""
@@ -143,9 +136,7 @@ class PrivateRabbitMQ:
         self.kill()  # nothing in it is worth a clean end
         if self._epmd is not None:
             self._epmd.kill()
-            self._epmd.wait()
-        self._unwatch()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        guard.remove(self._folder)
 
     # --- use
 
@@ -155,7 +146,7 @@ class PrivateRabbitMQ:
         return f"amqp://{login}@127.0.0.1:{port or self.port}/{quote(vhost, safe='')}"
 
     def ctl(self, *arguments: str, tool: str = "rabbitmqctl", timeout: float = START_SECONDS) -> str:
-        """What `rabbitmqctl` prints: half a second on an idle machine. `NodeFailed` when it fails."""
+        """What `rabbitmqctl` prints: half a second on an idle machine. `ServerFailed` when it fails."""
         command = [f"{_tools()}/{tool}", "-q", "-n", self.name, *arguments]
         done = subprocess.run(
             command,
@@ -169,7 +160,7 @@ class PrivateRabbitMQ:
         )
         text = done.stdout.decode(errors="replace")
         if done.returncode:
-            raise NodeFailed(f"{tool} {' '.join(arguments)}: exit {done.returncode}\n{text}")
+            raise ServerFailed(f"{tool} {' '.join(arguments)}: exit {done.returncode}\n{text}")
         return text
 
     def fresh_vhost(self) -> VirtualHost:
@@ -194,8 +185,7 @@ class PrivateRabbitMQ:
 
     def log(self, characters: int = 4000) -> str:
         """The end of what it wrote."""
-        found = (self._folder / name for name in ("stdout.log", "node.log"))
-        return "\n".join(f"--- {one.name}\n{one.read_text()[-characters:]}" for one in found if one.exists())
+        return "\n".join(tail(self._folder / name, characters) for name in ("stdout.log", "node.log"))
 
     # --- inside
 
@@ -242,44 +232,8 @@ class PrivateRabbitMQ:
         (here / "rabbitmq.conf").write_text("\n".join([*lines, *self._conf, ""]))
         (here / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].\n")
 
-    def _spawn(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
-        with (self._folder / log).open("ab") as out:
-            return subprocess.Popen(
-                command,
-                env=self._environment(),
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,  # a Ctrl-C is for the tests
-            )
-
-    def _check(self, process: subprocess.Popen[bytes], deadline: float) -> None:
-        """One turn of waiting for a server that can't tell when it is ready."""
-        if process.poll() is not None:
-            raise NodeFailed(f"{process.args!r} ended with {process.returncode}\n{self.log()}")
-        if time.monotonic() > deadline:
-            raise NodeFailed(f"{process.args!r} does not answer\n{self.log()}")
-        time.sleep(0.05)
-
-    def _watch(self) -> None:
-        assert self._node is not None
-        assert self._epmd is not None
-        self._unwatch()
-        pids = (str(self._node.pid), str(self._epmd.pid))
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "guard", *pids, str(self._folder)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    def _unwatch(self) -> None:
-        if self._guard is not None:
-            assert self._guard.stdin is not None
-            self._guard.kill()
-            self._guard.wait()
-            self._guard.stdin.close()
-            self._guard = None
+    def _spawn(self, command: list[str], log: str) -> Child:
+        return Child(command, folder=self._folder, environ=self._environment(), log=self._folder / log)
 
 
 _shared: PrivateRabbitMQ | None = None
@@ -303,7 +257,7 @@ def _tools() -> str:
         for folder in sorted(glob.glob(pattern), reverse=True):
             if os.access(f"{folder}/rabbitmq-server", os.X_OK):
                 return folder
-    raise NodeFailed(_MISSING)
+    raise ServerFailed(_MISSING)
 
 
 def _answers(port: int, hello: bytes) -> bool:

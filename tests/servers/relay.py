@@ -10,19 +10,14 @@ site.run('publish("news", "x", {}, durable=True)')      # in another process of 
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.servers.daemon import clean_environment
-from tests.servers.program import WAIT_SECONDS
+from tests.servers.program import WAIT_SECONDS, Program
 
 _SETTINGS = """
 import json, os
@@ -48,10 +43,6 @@ django.setup()
 from django.db import transaction
 from livepush.django import publish
 """
-
-
-# The `read` ends when the last holder of the pipe's other end is gone.
-_GUARD = 'read -r _; kill -9 "$1" 2>/dev/null'
 
 
 class RelaySite:
@@ -112,8 +103,8 @@ class RelaySite:
         )
 
 
-class RelayProcess:
-    """One relay; what it writes is kept, line by line. It never outlives the process that started it.
+class RelayProcess(Program):
+    """One relay.
 
     Args:
         site: whose outbox.
@@ -121,57 +112,8 @@ class RelayProcess:
     """
 
     def __init__(self, site: RelaySite, *words: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "django", "livepush", "relay", *words],
-            cwd=site.folder,
-            env=site.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "guard", str(self.process.pid)], stdin=subprocess.PIPE, start_new_session=True
-        )
-        self.lines: list[str] = []
-        self._changed = threading.Condition()
-        threading.Thread(target=self._read, name="relay's output", daemon=True).start()
+        super().__init__([sys.executable, "-m", "django", "livepush", "relay", *words], site.folder, site.environment)
 
-    def wait_for(self, pattern: str, timeout: float = WAIT_SECONDS, count: int = 1) -> str:
-        """The line that matches, when it has come so often; `AssertionError` with all lines when it does not."""
-        deadline = time.monotonic() + timeout
-        with self._changed:
-            while True:
-                found = [line for line in self.lines if re.search(pattern, line)]
-                if len(found) >= count:
-                    return found[count - 1]
-                left = deadline - time.monotonic()
-                if left <= 0 or (not self._changed.wait(min(left, 1.0)) and self.process.poll() is not None):
-                    raise AssertionError(f"no line {pattern!r} in\n{''.join(self.lines)}")
-
-    def send(self, number: signal.Signals) -> None:
-        """A signal."""
-        os.kill(self.process.pid, number)
-
-    def end(self, timeout: float = WAIT_SECONDS) -> int:
+    def end(self) -> int:
         """SIGTERM; its exit status."""
-        self.send(signal.SIGTERM)
-        return self.process.wait(timeout)
-
-    def kill(self) -> None:
-        """SIGKILL. May be called twice."""
-        self._guard.kill()  # before the process is reaped, and its id another's
-        self._guard.wait()
-        self.process.kill()
-        self.process.wait()
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as output:
-            for line in output:
-                with self._changed:
-                    self.lines.append(line)
-                    self._changed.notify_all()
+        return self.terminate()[0]

@@ -35,8 +35,6 @@ SLEEPERS = {
     "tests/integration/broker/test_publisher.py": "asks a counter whether it is there yet; threads publish at a pace",
     "tests/integration/browser_client/browse.py": "that a page does not come back can only be seen by waiting",
     "tests/integration/django/test_processes.py": "visitors come at a pace; asks whether a log answers yet",
-    "tests/servers/gunicorn.py": "asks a starting server whether it answers yet",
-    "tests/servers/rabbitmq.py": "asks a starting server whether it answers yet",
 }
 
 Rule = Callable[["Module"], Iterator[str]]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.servers.conformance import WAIT_SECONDS, ConformanceServer
+from tests.servers.conformance import ConformanceServer
+from tests.servers.program import WAIT_SECONDS
 
 LEFT_OUT = ("9.*", "12.*", "13.*")
 """How fast large messages are, and compression, which livepush does not speak."""
