@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.soak.checker import KINDS, Verdict, check
 from tests.soak.faults import FAULTS, possible
-from tests.soak.record import Log, Publication, read_logs, read_publications
+from tests.soak.record import Line, Log, Publication, read_logs, read_publications
 from tests.soak.report import Span, make_rows, render, tell
 from tests.soak.schedule import LAST_SECONDS, QUIET_SECONDS, REST_SECONDS, slots
 from tests.soak.world import Plan, SoakFailed, World
@@ -60,7 +60,8 @@ class Soak:
             fault = FAULTS[slot.name]
             if time.monotonic() + fault.seconds * slot.hold + LAST_SECONDS > end:
                 break
-            span = Span(fault.name, time.monotonic(), resyncs_allowed=fault.resyncs)
+            where = world.port_of(slot.pick) if fault.alone else ""
+            span = Span(fault.name, time.monotonic(), tells=fault.tells, where=where)
             self.spans.append(span)
             _say(f"{span.begun - self.begun:6.1f} s  {fault.name}")
             fault.break_(world, slot.pick)
@@ -88,10 +89,10 @@ class Soak:
                 return published, logs, verdict
             self._pace.wait(2.0)
 
-    def may_resync(self, t: float) -> bool:
-        """Whether the fault in whose time this falls, or the one before it, is one that resyncs answer."""
-        before = [span for span in self.spans if span.begun <= t]
-        return any(span.resyncs_allowed for span in before[-2:])
+    def may_resync(self, line: Line) -> bool:
+        """Whether the fault in whose time this falls, or the one before it, is one that it answers."""
+        before = [span for span in self.spans if span.begun <= line.t]
+        return any(span.may_tell(line.why, line.where) for span in before[-2:])
 
 
 def _say(text: str) -> None:
@@ -116,9 +117,10 @@ def _judge(soak: Soak, result: Result, world: World) -> int:
     _say("")
     _say(
         f"{len(published)} events for {len(logs)} pages: {verdict.due} due, {verdict.delivered} delivered, "
-        f"{verdict.missing} excused by a resync, {verdict.dropped} copies dropped by pages; "
-        f"slowest answer of a view {world.slowest * 1000:.0f} ms"
+        f"{verdict.missing} excused by a resync, {verdict.dropped} copies dropped by pages"
     )
+    for line in world.answers.tell(soak.begun):
+        _say(line)
     _say(", ".join(f"{kind} {counts[kind]}" for kind in KINDS))
     for line in tell(verdict, soak.begun):
         _say(line)

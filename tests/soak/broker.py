@@ -9,9 +9,8 @@ import base64
 import hashlib
 import json
 import os
-import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,13 @@ DEFINITIONS = Path(__file__).parents[2] / "broker" / "rabbitmq" / "definitions.j
 VHOST = "livepush"
 DJANGO, DAEMON, ADMINISTRATOR = "livepush-django", "livepush-daemon", "administrator"
 PASSWORD = "only of this soak"
-PROCESS_QUEUES = r"^livepush\.p\."
+PROCESS_QUEUES, THE_LOG = r"^livepush\.p\.", r"^livepush\.log$"
+
+SEGMENT_BYTES = 100_000
+"""Small, so that a log can be trimmed within seconds: it is cut off by whole segments."""
+KEPT_SECONDS = 1
+PASSED = 200
+"""Offsets by which a log must begin behind its end of before to count as trimmed: more than one chunk has records."""
 
 
 def definitions(*, log: bool = True) -> str:
@@ -41,6 +46,8 @@ def definitions(*, log: bool = True) -> str:
     known["users"].append({**known["users"][0], **admin})
     everything = {"configure": ".*", "write": ".*", "read": ".*"}
     known["permissions"].append({"user": ADMINISTRATOR, "vhost": VHOST, **everything})
+    for queue in known["queues"]:
+        queue["arguments"]["x-stream-max-segment-size-bytes"] = SEGMENT_BYTES
     if not log:
         known["queues"], known["bindings"] = [], []
     return json.dumps(known)
@@ -77,20 +84,48 @@ class Broker:
     def declare(self) -> None:
         """Makes what the definitions don't hold, or sees that it is there."""
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
-            topology.declare(connection.channel())
+            topology.declare(connection.channel(), segment_bytes=SEGMENT_BYTES)
 
     def delete_log(self) -> None:
         """The log goes, with all that is in it."""
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
             connection.channel().queue_delete(topology.LOG)
 
+    def trim_log(self, fill: Callable[[], None]) -> None:
+        """All that is in the log now leaves it, by its age; what comes later stays.
+
+        Args:
+            fill: publishes some segments; called until enough of them are there for the oldest to be dropped.
+        """
+        end = self._offset("last")
+        self._policy("log", "90", THE_LOG, {"max-age": f"{KEPT_SECONDS}s"})
+        while self._offset("first") < end + PASSED:
+            fill()
+            threading.Event().wait(KEPT_SECONDS)
+        self.node.ctl("clear_policy", "-p", VHOST, "log")
+
+    def _offset(self, where: str) -> int:
+        """The offset of the first record that a reader gets there: `first`, or `last`, the last chunk's."""
+        found: list[Any] = []
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            channel = connection.channel()
+            channel.basic_qos(prefetch_count=1)
+
+            def note(_: object, __: object, properties: pika.BasicProperties, ___: bytes) -> None:
+                found.append((properties.headers or {})["x-stream-offset"])
+
+            channel.basic_consume(topology.LOG, note, arguments={"x-stream-offset": where})
+            while not found:
+                connection.process_data_events(1.0)
+        return int(found[0])
+
     def freeze(self) -> None:
         """SIGSTOP."""
-        os.kill(self.node.pid, signal.SIGSTOP)
+        self.node.freeze()
 
     def thaw(self) -> None:
         """SIGCONT."""
-        os.kill(self.node.pid, signal.SIGCONT)
+        self.node.thaw()
 
     def alarm(self, memory: bool) -> None:
         """Lets the node believe that its memory is full, or is not."""
@@ -101,10 +136,11 @@ class Broker:
         if length is None:
             self.node.ctl("clear_policy", "-p", VHOST, "soak")
         else:
-            bound = json.dumps({"max-length": length, "overflow": "drop-head"})
-            self.node.ctl(
-                "set_policy", "-p", VHOST, "--priority", "50", "--apply-to", "queues", "soak", PROCESS_QUEUES, bound
-            )
+            self._policy("soak", "50", PROCESS_QUEUES, {"max-length": length, "overflow": "drop-head"})
+
+    def _policy(self, name: str, priority: str, pattern: str, definition: dict[str, object]) -> None:
+        words = ("set_policy", "-p", VHOST, "--priority", priority, "--apply-to", "queues", name, pattern)
+        self.node.ctl(*words, json.dumps(definition))
 
     def leader(self) -> PrivateRabbitMQ:
         """The node that holds the leader of the log."""

@@ -9,7 +9,13 @@
     forbidden   this client may not know the event
     invented    nobody published it, it was rolled back, or it is not the one it says it is
     stale       of one key, the page was given an older version after a newer one
-    needless    a `resync` at a time when everything could have been replayed
+    needless    a `resync` of a reason, from a daemon and at a time where everything could have been replayed
+
+A page may be told to reload although it misses nothing only where the specification has no other answer: a daemon that
+finds another log, or one that begins behind a page's position, can prove nothing of any channel (`restart`, `trimmed`);
+a number that nobody can find might be any channel's (`hole`). Each fault says which of these it is answered by, and
+whether by all daemons or by one. Where nothing of the kind was done, no resync is right: `slow` and `publisher` come
+from bounds that a soak stays below, and `back` from rights, which nobody changes here.
 
 An event is promised when the broker confirmed it, or, durable, when its transaction was committed, and it was begun
 after the client's first grant of its channel. A missing one is excused
@@ -33,10 +39,7 @@ from typing import NamedTuple
 from tests.soak.record import Line, Log, Publication
 
 KINDS = ("lost", "duplicate", "reordered", "forbidden", "invented", "stale", "needless")
-FROM_A_GRANT = "back"
-"""Why a page reloads that was granted a channel again; that is never about a loss."""
-
-MAY_ALWAYS: Callable[[float], bool] = lambda _: True  # noqa: E731 - a value, given in place of another
+MAY_ALWAYS: Callable[[Line], bool] = lambda _: True  # noqa: E731 - a value, given in place of another
 
 Number = tuple[str, int]
 
@@ -88,14 +91,14 @@ class Verdict:
 
 
 def check(
-    published: Mapping[str, Publication], logs: Sequence[Log], may_resync: Callable[[float], bool] = MAY_ALWAYS
+    published: Mapping[str, Publication], logs: Sequence[Log], may_resync: Callable[[Line], bool] = MAY_ALWAYS
 ) -> Verdict:
     """Compares what was published with what was told.
 
     Args:
         published: by name, all that anybody has published.
         logs: all clients'.
-        may_resync: whether something was going on at that time for which a `resync` is the right answer.
+        may_resync: whether something was going on at its time that this line, a resync, is a right answer to.
     """
     numbers = learn_numbers(published, logs)
     by_channel: dict[str, list[Publication]] = defaultdict(list)
@@ -131,7 +134,7 @@ class _Judge:
         log: Log,
         published: Mapping[str, Publication],
         numbers: Mapping[str, Number],
-        may_resync: Callable[[float], bool],
+        may_resync: Callable[[Line], bool],
         verdict: Verdict,
     ) -> None:
         self.log, self.client, self.verdict = log, log.client, verdict
@@ -162,8 +165,12 @@ class _Judge:
     def _resync(self, place: int, line: Line) -> None:
         self.verdict.resyncs += 1
         self.reloads[line.channel].append((place, line.t))
-        if line.why != FROM_A_GRANT and not self.may_resync(line.t):
-            self._say("needless", line, f"a resync ({line.why}) when nothing was lost")
+        if not self.may_resync(line):
+            self._say(
+                "needless",
+                line,
+                f"a resync ({line.why}, from the daemon at {line.where}) of which nothing is the cause",
+            )
 
     def _told(self, place: int, line: Line) -> None:
         """Everything that is judged of one event by itself and by what came before it."""

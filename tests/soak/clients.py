@@ -48,11 +48,11 @@ class Journal:
         """One line."""
         self._file.write(json.dumps((round(time.monotonic(), 4), tab, *entry)) + "\n")
 
-    def tell(self, tab: str, happening: Happening) -> None:
-        """What a page was told."""
+    def tell(self, tab: str, happening: Happening, port: int) -> None:
+        """What a page was told, by the daemon at this port."""
         what, channel, why, message, replayed = happening
         if message is None:
-            self.write(tab, what, channel, why)
+            self.write(tab, what, channel, why, str(port))
             return
         if what == "event":
             self.given += 1
@@ -157,7 +157,7 @@ class Visitor:
         """The page has had a message."""
         happened, self.page.happened = self.page.happened, []
         for each in happened:
-            self.journal.tell(self.tab, each)
+            self.journal.tell(self.tab, each, visit.port)
         if message["op"] == "welcome":
             self._failures = 0
             self._retry, self._heartbeat = message["retry"], message["heartbeat"]

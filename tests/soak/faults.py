@@ -1,7 +1,8 @@
 """What can break, each thing for real.
 
-A fault is two functions of the world and a time between them. `resyncs` says whether being told to reload is a right
-answer to it; after every other one each page must have been given everything, out of the queue or out of the past.
+A fault is two functions of the world and a time between them. Where something is lost for good, or nobody can prove
+that nothing is, a fault says which reasons to reload are right answers to it, and from whom; after every other one, and
+for all other pages, each must have been given everything, out of the queue or out of the past.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ from dataclasses import dataclass
 from tests.servers.proxy import Mode
 from tests.soak.world import DAEMONS, World
 
+ANEW = frozenset({"restart", "hole", "trimmed"})
+"""A log that is another one, or does not go back far enough, proves nothing: all channels are told, missing or not."""
+
 BURST = 2500
 """More than a daemon's queue is given ahead of its acknowledgements."""
+
+FILL = 600
+"""Events of some segments of the log."""
 
 DECLARED_SECONDS = 1.5
 """RabbitMQ 3.10: a stream that is deleted within a second of being declared never comes up again under its name."""
@@ -31,7 +38,8 @@ class Fault:
         name: in the table and on the command line.
         seconds: between `break_` and `heal`, multiplied by 0.5 to 1.5.
         break_, heal: do it and undo it; they are given a number that chooses among several targets.
-        resyncs: see the module.
+        tells: why daemons may tell pages to reload (the words of the protocol).
+        alone: only the daemon that it is done to may.
         cluster: it needs one, and only it does.
         postgresql: it needs a database server.
     """
@@ -40,7 +48,8 @@ class Fault:
     seconds: float
     break_: Act
     heal: Act
-    resyncs: bool = False
+    tells: frozenset[str] = frozenset()
+    alone: bool = False
     cluster: bool = False
     postgresql: bool = False
 
@@ -157,6 +166,18 @@ def _lose_log(world: World, pick: int) -> None:
     _start_daemon(world, pick)
 
 
+def _trim_without(world: World, pick: int) -> None:
+    """A daemon that begins anew finds less than the pages know that wait for it; the other daemon has seen it all."""
+    _kill_daemon(world, pick)
+    world.broker.trim_log(lambda: world.burst(FILL))
+
+
+def _trim_behind(world: World, pick: int) -> None:
+    """Where a daemon stopped reading there is nothing any more, and its queue went with its connection."""
+    _cut_daemon(world, pick)
+    world.broker.trim_log(lambda: world.burst(FILL))
+
+
 def _kill_database(world: World, pick: int) -> None:
     assert world.database is not None
     world.database.kill()
@@ -193,8 +214,10 @@ FAULTS = {
         Fault("relay-kill", 1.0, _kill_relay, _start_relay),
         Fault("overflow", 0.5, _overflow, _widen),
         Fault("memory-alarm", 4.0, _alarm, _calm),
-        Fault("log-remade", 2.0, _cut_daemon, _remake_log, resyncs=True),
-        Fault("log-lost", 2.0, _kill_daemon, _lose_log, resyncs=True),
+        Fault("log-remade", 2.0, _cut_daemon, _remake_log, tells=ANEW),
+        Fault("log-lost", 2.0, _kill_daemon, _lose_log, tells=ANEW),
+        Fault("log-trimmed", 1.0, _trim_without, _start_daemon, tells=frozenset({"trimmed", "hole"}), alone=True),
+        Fault("log-outrun", 1.0, _trim_behind, _pass_links, tells=ANEW, alone=True),
         Fault("database-kill", 2.0, _kill_database, _start_database, postgresql=True),
         Fault("leader-kill", 3.0, _kill_leader, _start_broker, cluster=True),
     )

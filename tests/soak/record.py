@@ -3,7 +3,7 @@
 A client's log is a file of JSON arrays, one a line:
 
     [t, tab, "event" | "dropped" | "outdated", channel, id, name, replayed]
-    [t, tab, "granted" | "gone" | "resync", channel, why]
+    [t, tab, "granted" | "gone" | "resync", channel, why, where]
     [t, tab, "open" | "closed", where, why]            a connection to one of the daemons; not a thing of a channel
 """
 
@@ -108,6 +108,7 @@ class Line(NamedTuple):
         why: of a resync or gone, the audience of a grant; empty for events.
         id, name: of an event.
         replayed: the event came out of the past.
+        where: the port of the daemon that told a resync, a grant or gone.
     """
 
     t: float
@@ -117,6 +118,7 @@ class Line(NamedTuple):
     id: str = ""
     name: str = ""
     replayed: bool = False
+    where: str = ""
 
 
 @dataclass(slots=True)
@@ -146,7 +148,8 @@ def read_logs(files: Iterable[Path], clients: Iterable[Client]) -> list[Log]:
             channel, id_, name, replayed = rest
             logs[tab].lines.append(Line(t, what, channel, "", id_, name, replayed))
         elif what not in ("open", "closed"):
-            logs[tab].lines.append(Line(t, what, *rest))
+            channel, why, where = rest
+            logs[tab].lines.append(Line(t, what, channel, why, where=where))
     return list(logs.values())
 
 

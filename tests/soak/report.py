@@ -37,14 +37,20 @@ class Span:
     Attributes:
         begun, healed: monotonic seconds.
         ready: when both daemons were ready again.
-        resyncs_allowed: see `tests.soak.faults`.
+        tells: why daemons may tell pages to reload; see `tests.soak.faults`.
+        where: the one that may, by its port; empty: all.
     """
 
     name: str
     begun: float
     healed: float = 0.0
     ready: float = 0.0
-    resyncs_allowed: bool = False
+    tells: frozenset[str] = frozenset()
+    where: str = ""
+
+    def may_tell(self, why: str, where: str) -> bool:
+        """Whether what is done then is answered rightly by a resync of this reason from this daemon."""
+        return why in self.tells and self.where in ("", where)
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from tests.servers.ports import free_ports
 from tests.servers.postgresql import PrivatePostgreSQL
 from tests.servers.proxy import Proxy
 from tests.servers.rabbitmq import PrivateRabbitMQ
+from tests.soak.answers import Answers
 from tests.soak.broker import DAEMON, DJANGO, PASSWORD, VHOST, Broker, definitions
 from tests.soak.processes import Processes
 from tests.soak.record import Client
@@ -87,7 +88,7 @@ class World:
         self.ports: list[int] = []
         self.clients: list[Client] = []
         self.progress = Progress()
-        self.slowest = 0.0
+        self.answers = Answers()
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._environ = {
@@ -152,6 +153,10 @@ class World:
         command += [f"tcp:{port}:backlog=1024:interface=127.0.0.1"]
         environ = {**self._to_broker(name, DAEMON), "SOAK_SABOTAGE": self.plan.sabotage}
         self.processes.start(name, command, environ, folder=PROJECT)
+
+    def port_of(self, pick: int) -> str:
+        """Of the daemon that this number chooses, as pages write it down."""
+        return str(self.ports[pick % len(DAEMONS)])
 
     def start_relay(self) -> None:
         """Starts the outbox's relay."""
@@ -249,16 +254,24 @@ class World:
             if self._over.wait(1 / rate):
                 return
             tab = chance.choice(self.clients).tab
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-            begun = time.monotonic()
-            try:
-                connection.request("POST", f"/publish/{number}", headers={"X-Livepush-Tab": tab, "Content-Length": "0"})
-                if connection.getresponse().status == 204:
-                    self.slowest = max(self.slowest, time.monotonic() - begun)
-            except (OSError, http.client.HTTPException):
-                pass  # its worker was killed, or is not there yet
-            finally:
-                connection.close()
+            self._ask(port, "GET", "/nothing", {}, self.answers.add_bare)
+            self._ask(
+                port, "POST", f"/publish/{number}", {"X-Livepush-Tab": tab, "Content-Length": "0"}, self.answers.add
+            )
+
+    def _ask(self, port: int, method: str, path: str, headers: dict[str, str], add: Callable[..., None]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        begun = time.monotonic()
+        try:
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            if answer.status == 204:
+                now = time.monotonic()
+                add(now, now - begun, answer.getheader("Server-Timing", ""))
+        except (OSError, http.client.HTTPException):
+            pass  # its worker was killed, or is not there yet
+        finally:
+            connection.close()
 
     def _keep_durable(self, rate: float) -> None:
         """It is killed all the time, between commit and publish: it begins again."""

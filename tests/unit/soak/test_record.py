@@ -50,12 +50,13 @@ class RecordTests(SynchronousTestCase):
         path = self.write(
             "told.jsonl",
             [1.0, "tab1", "open", "8000", "c1"],
-            [1.1, "tab1", "granted", "news", "reader"],
-            [1.2, "tab2", "granted", "news", "reader"],
+            [1.1, "tab1", "granted", "news", "reader", "8000"],
+            [1.2, "tab2", "granted", "news", "reader", "8000"],
             [1.3, "tab1", "event", "news", "p-1", "web-1.1", True],
-            [1.4, "tab1", "resync", "news", "hole"],
+            [1.4, "tab1", "resync", "news", "hole", "8001"],
         )
         first, second = read_logs([path], [Client("tab1", "1", "reader"), Client("tab2", "2", "reader")])
         self.assertEqual([line.what for line in first.lines], ["granted", "event", "resync"])
         self.assertEqual(first.lines[1], Line(1.3, "event", "news", "", "p-1", "web-1.1", True))
+        self.assertEqual(first.lines[2], Line(1.4, "resync", "news", "hole", where="8001"))
         self.assertEqual([line.t for line in second.lines], [1.2])

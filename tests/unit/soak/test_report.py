@@ -39,3 +39,12 @@ class ReportTests(SynchronousTestCase):
         """A page that hears nothing after a fault counts until the next one."""
         rows = make_rows(SPANS, {}, [make_log(1.5)], check({}, []))
         self.assertEqual(rows[1].after, 8.0)
+
+    def test_allowed_resyncs(self) -> None:
+        """A fault allows the reasons that it is answered by, from the daemon it was done to; none allows nothing."""
+        span = Span("log-trimmed", 1.0, tells=frozenset({"trimmed"}), where="8001")
+        told = [("trimmed", "8001"), ("trimmed", "8000"), ("slow", "8001")]
+        self.assertEqual([span.may_tell(*each) for each in told], [True, False, False])
+        everywhere = Span("log-lost", 1.0, tells=frozenset({"restart"}))
+        self.assertEqual([everywhere.may_tell("restart", port) for port in ("8000", "8001")], [True, True])
+        self.assertFalse(SPANS[1].may_tell("restart", "8000"))

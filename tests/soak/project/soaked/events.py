@@ -24,8 +24,8 @@ def user(number: int) -> Any:
     return found[number % found.count()]
 
 
-def say(journal: Journal, number: int, *, request: Any = None, **more: Any) -> None:
-    """Publishes the event of this number.
+def say(journal: Journal, number: int, *, request: Any = None, **more: Any) -> float:
+    """Publishes the event of this number; the seconds that livepush took for it.
 
     Args:
         journal: who tells of it.
@@ -36,21 +36,21 @@ def say(journal: Journal, number: int, *, request: Any = None, **more: Any) -> N
     kind, whom = number % 10, number // 10
     match kind:
         case 0 | 1:
-            journal.publish("orders", "lock", views={"moderator": {"by": "Ada"}}, **more)
+            return journal.publish("orders", "lock", views={"moderator": {"by": "Ada"}}, **more)
         case 2:
-            journal.publish("orders", "removed", views={"client": None}, **more)
+            return journal.publish("orders", "removed", views={"client": None}, **more)
         case 3:
-            journal.publish("orders", "lock", only="client", **more)
+            return journal.publish("orders", "lock", only="client", **more)
         case 4:
-            journal.publish("news", "note", only=[user(whom), user(whom + 1)], **more)
+            return journal.publish("news", "note", only=[user(whom), user(whom + 1)], **more)
         case 5:
             version = time.monotonic_ns()
-            journal.publish("news", "state", key=f"k{random.randrange(KEYS)}", version=version, **more)
+            return journal.publish("news", "state", key=f"k{random.randrange(KEYS)}", version=version, **more)
         case 6:
-            journal.publish("news", "note", skip=request if request is not None else user(whom), **more)
+            return journal.publish("news", "note", skip=request if request is not None else user(whom), **more)
         case 7:
-            journal.publish(f"rooms.{whom % ROOMS}", "said", **more)
+            return journal.publish(f"rooms.{whom % ROOMS}", "said", **more)
         case 8:
-            journal.publish(user_channel(user(whom)), "mail", **more)
+            return journal.publish(user_channel(user(whom)), "mail", **more)
         case _:
-            journal.publish("orders", "lock", undo=whom % 2 == 0, **more)
+            return journal.publish("orders", "lock", undo=whom % 2 == 0, **more)

@@ -37,6 +37,20 @@ class Undone(Exception):
     """Raised in a transaction to roll it back."""
 
 
+class Stopwatch:
+    """Adds up what lies between starts and stops: here the call of `publish`, and what it does at the commit."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = 0.0
+
+    def start(self) -> None:
+        self._since = time.perf_counter()
+
+    def stop(self) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+
 class Journal:
     """The file of one process, and a thread that waits for the outcomes."""
 
@@ -56,8 +70,8 @@ class Journal:
         undo: bool = False,
         between: Any = None,
         **options: Any,
-    ) -> None:
-        """Publishes one event in a transaction, and tells of it.
+    ) -> float:
+        """Publishes one event in a transaction, and tells of it; the seconds that livepush took for it.
 
         Args:
             channel, type: as of `publish`.
@@ -68,20 +82,26 @@ class Journal:
         name = f"{self.name}.{next(self._numbers)}"
         durable = bool(options.get("durable"))
         self._write({"do": "publish", "name": name, "t": time.monotonic(), "channel": channel, **_described(options)})
+        watch = Stopwatch()
         try:
             with transaction.atomic():
                 if durable:
                     transaction.on_commit(lambda: self.outcome(name, "committed"))
                 if between is not None:
                     transaction.on_commit(between)
+                transaction.on_commit(watch.start)
+                watch.start()
                 publication = publish(channel, type, {"name": name}, **options)
+                watch.stop()
+                transaction.on_commit(watch.stop)
                 if undo:
                     raise Undone
         except Undone:
             self.outcome(name, "undone")
-            return
+            return watch.seconds
         if not durable:
             self._waiting.put((name, publication))
+        return watch.seconds
 
     def outcome(self, name: str, outcome: str, **more: Any) -> None:
         """What became of one."""
