@@ -17,6 +17,8 @@ from livepush.daemon.settings import Limits
 
 NOT_READY = "This process is not ready: it has no broker."
 FULL = "This process has as many connections as it may."
+OVERLOADED = "So many visitors wait to be looked up that no more are let in now."
+OVERLOADED_SECONDS = 2
 CROWDED = "There are as many connections from this address as there may be."
 CROWDED_SECONDS = 30
 
@@ -33,6 +35,7 @@ class Front:
         clock: the reactor.
         is_ready: whether new connections are served now.
         proxies: that are believed who a client is.
+        is_overloaded: whether a new connection would be closed at once, because nobody can say now whose it is.
         heartbeat: of all connections; whoever makes one adds it, and discards it when it has gone.
         admission: who is let in.
     """
@@ -44,6 +47,7 @@ class Front:
     clock: IReactorTime
     is_ready: Callable[[], bool]
     proxies: Proxies = field(default_factory=Proxies)
+    is_overloaded: Callable[[], bool] = lambda: False
     heartbeat: Heartbeat = field(init=False)
     admission: Admission = field(init=False)
 
@@ -61,6 +65,8 @@ class Front:
             return NOT_READY, 1
         if self.hub.connections >= self.limits.connections:
             return FULL, 5
+        if self.is_overloaded():
+            return OVERLOADED, OVERLOADED_SECONDS
         if self.admission.is_crowded(place):
             return CROWDED, CROWDED_SECONDS
         return None

@@ -124,7 +124,16 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     calls = hub.calls = _calls(site, url, reactor)
     presence = hub.presence = _presence(site, hub, reactor)
     proxies = Proxies.of(conf.trusted_proxies)
-    front = Front(hub, site.identifier, site.origins, settings.limits, reactor, availability.is_ready, proxies)
+    front = Front(
+        hub,
+        site.identifier,
+        site.origins,
+        settings.limits,
+        reactor,
+        availability.is_ready,
+        proxies,
+        is_overloaded=lambda: site.identifier.is_full,
+    )
     served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy, conf.sockjs_client)
     tree = resources(served, settings.status_token, lambda: hub.connections, availability.reasons)
     web = Web(tree, reactor, front.admission)
