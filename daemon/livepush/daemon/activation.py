@@ -48,15 +48,15 @@ def check(listen: Sequence[str], found: ListenFDs | None = None) -> None:
     """
     found = passed() if found is None else found
     count, named = len(found.inheritedDescriptors()), found.inheritedNamedDescriptors()
+    if count > len(named):
+        why = (
+            f"systemd has passed {count} sockets, and {count - len(named)} of them under the name of another, so that "
+            "nobody would answer there: give each ListenStream= a socket unit of its own, with its FileDescriptorName="
+        )
+        raise BadOption("--listen", listen[0], why)
     for text in filter(is_passed, listen):
         _check_one(text, count, named)
     wanted = [match[1] for text in listen if (match := _NAME.match(text))]
-    if count > len(named):
-        why = (
-            f"systemd has passed {count} sockets under {len(named)} names, and one of a name would never be answered: "
-            "give each ListenStream= a socket unit of its own, with its own FileDescriptorName="
-        )
-        raise BadOption("--listen", listen[0], why)
     forgotten = sorted(set(named) - set(wanted))
     if forgotten and not any("index=" in text for text in listen):
         why = (

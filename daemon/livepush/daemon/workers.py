@@ -115,7 +115,7 @@ class Spawner:
         self.seconds, self.callLater = reactor.seconds, reactor.callLater
         self.getDelayedCalls = reactor.getDelayedCalls
 
-    def spawnProcess(
+    def spawnProcess(  # type: ignore[override]
         self,
         processProtocol: LoggingProtocol,
         executable: str,
