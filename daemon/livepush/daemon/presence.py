@@ -194,7 +194,8 @@ class Presence:
         under_way.addCallback(self._ended)
 
     def _broke(self, failure: Failure) -> None:
-        self._log.failure("A round of presence broke; the next one comes.", failure)
+        if self.phase is not Phase.STOPPED:  # else it was cancelled
+            self._log.failure("A round of presence broke; the next one comes.", failure)
         self._leave_phase(Phase.OUT)
 
     def _ended(self, _: None) -> None:

@@ -22,6 +22,7 @@ from twisted.internet import error
 from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004 - Twisted's, of addTimeout
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from livepush.broker import presencestore as store
 from livepush.broker.endpoint import endpoint_for
@@ -117,8 +118,10 @@ class RedisRegistry:
             answer = json.loads(text)
         except Exception as problem:
             # What endpoints, OpenSSL, txredisapi and a server that speaks something else raise has no common class.
+            lost: Failure | None = getattr(self._protocol, "lost", None)
             self._drop()
-            raise RegistryUnavailable(_cause(self._url, problem, self._timeout)) from None
+            cause = problem if lost is None or lost.value is None else lost.value
+            raise RegistryUnavailable(_cause(self._url, cause, self._timeout)) from None
         if answer == store.UNKNOWN:
             raise NotEnrolled
         return [] if answer == {} else answer  # Lua knows no empty list
@@ -148,7 +151,14 @@ class _Client(Factory):
     def buildProtocol(self, _address: IAddress | None) -> Any:
         from txredisapi import RedisProtocol
 
-        protocol = RedisProtocol(convertNumbers=False)
+        class Client(RedisProtocol):  # type: ignore[misc]  # it has no stubs
+            lost: Failure | None = None
+
+            def connectionLost(self, why: Failure) -> None:
+                self.lost = why  # what it hands on to who waits says nothing of TLS
+                RedisProtocol.connectionLost(self, why)
+
+        protocol = Client(convertNumbers=False)
         protocol.factory = self
         return protocol
 
@@ -162,7 +172,7 @@ def _place(text: str) -> Place:
     return channel, member
 
 
-def _cause(url: RedisURL, problem: Exception, timeout: float) -> str:
+def _cause(url: RedisURL, problem: BaseException, timeout: float) -> str:
     """What was wrong, and what to do about it, without what an address or an answer may hold of a password."""
     where = url.safe
     kind, text = type(problem).__name__, str(problem)
