@@ -29,7 +29,6 @@ from livepush.broker.envelope import (
     Event,
     Kind,
     Marker,
-    Message,
     Resync,
     Stamp,
     decode,

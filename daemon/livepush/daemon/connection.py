@@ -25,7 +25,7 @@ This module is past 400 lines because the states and the requests that move a co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -36,11 +36,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livepush.broker.names import is_channel
+from livepush.daemon.departures import DROPPED, LEFT
 from livepush.daemon.errors import Busy, IdentityUnavailable, LoggedOut, NotReady
 from livepush.daemon.history import Answer
 from livepush.daemon.inbox import Inbox, Said
 from livepush.daemon.interfaces import Codec, Encoder, Identity, Link
-from livepush.daemon.outbound import Outbound
+from livepush.daemon.outbound import Frame, Outbound
 from livepush.daemon.ratelimit import Meter
 from livepush.daemon.settings import Limits
 from livepush.daemon.standing import Audiences, Standing
@@ -87,7 +88,8 @@ class Connection:
     __slots__ = (
         "_below",
         "_codec",
-        "_greets",
+        "_farewell",
+        "greets",
         "_inbox",
         "_leaving",
         "_limits",
@@ -104,6 +106,7 @@ class Connection:
         "name",
         "out",
         "place",
+        "since",
         "standing",
         "state",
         "tab",
@@ -123,7 +126,7 @@ class Connection:
     ) -> None:
         self.hub, self.encoder, self._codec = hub, encoder, codec
         self._limits, self._link, self.place = limits, link, link.place
-        self._greets, self._below = greets, below
+        self.greets, self._below = greets, below
         self.state = State.IDENTIFYING
         self.standing = Standing(hub, identity)
         self.user: str | None = None
@@ -139,6 +142,8 @@ class Connection:
         self._inbox = Inbox(self, link, hub.clock, limits.hello_seconds, Meter(limits.messages), most)
         self._timer: IDelayedCall | None = None  # for the hello
         self._opened_at = hub.history.index
+        self._farewell = (LEFT, "")  # why it ends, if nothing else does
+        self.since = hub.clock.seconds()
         self.name = hub.register(self)
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -152,6 +157,7 @@ class Connection:
         """Ends the connection, after what is pending; what is held back is dropped."""
         if self.ended:
             return
+        self._farewell = (code.name.lower(), reason)
         self.hub.deal()
         if not self.out.holds:
             self.out.flush()
@@ -160,6 +166,8 @@ class Connection:
 
     def abort(self) -> None:
         """Drops the connection at once."""
+        if not self.ended:
+            self._farewell = (DROPPED, "")
         self.end()
         self._link.abort()
 
@@ -172,6 +180,7 @@ class Connection:
         self._stay()
         self._inbox.end()
         self.out.end()
+        self.hub.latency.drained(self)
         self.hub.silence(self)
         self.standing.end()
 
@@ -180,6 +189,7 @@ class Connection:
         self.end()
         if self.state is State.CLOSING:
             self.state = State.CLOSED
+            self.hub.departures.note(self, *self._farewell, self.hub.clock.seconds())
             self.hub.forget(self)
 
     @property
@@ -205,7 +215,7 @@ class Connection:
     @property
     def overlaps(self) -> bool:
         """Whether its client makes the next connection beside this one when it is told to go; else it is ended."""
-        return self.state is State.OPEN and self._greets and self.encoder.overlaps
+        return self.state is State.OPEN and self.greets and self.encoder.overlaps
 
     def send_away(self, after: int) -> None:
         """Tells the client that this process is going, in so many milliseconds."""
@@ -227,7 +237,10 @@ class Connection:
             return
         self.user = snapshot.user
         self.hub.identified(self, snapshot.user)
-        if self._greets:
+        if self.hub.is_crowded(self, self._limits.user_connections):
+            self.close(Close.TOO_MANY, "too many connections of this user")
+            return
+        if self.greets:
             self.state = State.GREETING
             return
         settled = await self.standing.settle(None, _nowhere, self._heard_from(self._opened_at), self._below)
@@ -310,7 +323,7 @@ class Connection:
                 self.hub.calls.begin(self, request)
 
     async def _greet(self, hello: requests.Hello) -> None:
-        if self.state is State.OPEN and self._greets:
+        if self.state is State.OPEN and self.greets:
             self._error(hello.n, ErrorCode.UNEXPECTED, "hello was said before")
             return
         limits = self._limits
@@ -324,7 +337,10 @@ class Connection:
             return
         grants, answers = settled
         self.tab = hello.tab
-        self._greets = True
+        self.greets = True
+        if self.hub.is_crowded(self, limits.user_connections, greeted=True):
+            self.close(Close.TOO_MANY, "too many connections of this user")
+            return
         self.state = State.OPEN
         for channel in list(self.channels):
             self.hub.unsubscribe(self, channel)
@@ -481,8 +497,8 @@ class Connection:
         self.out.flush()
 
     @property
-    def writing(self) -> str:
-        """The channel of what the hub is writing."""
+    def writing(self) -> Sequence[Frame]:
+        """The frames of what the hub is writing."""
         return self.hub.writing
 
     def tell_slow(self, channel: str) -> bytes:
@@ -491,17 +507,19 @@ class Connection:
         return self.encoder.resync(channel, "slow", self.hub.history.position())
 
     def end_slow(self) -> None:
-        """The client does not read the answers to its own requests."""
+        """The client does not read, and was told before that events were dropped; or not the answers to its requests."""
         self.close(Close.TOO_SLOW, "this client reads too slowly")
 
     def pauseProducing(self) -> None:
         """The transport had to keep something: the peer does not read. What comes now waits, up to the bound."""
         if not self.ended:
+            self.hub.latency.stalled(self)
             self.out.pause()
 
     def resumeProducing(self) -> None:
         """The peer has caught up."""
         if not self.ended:
+            self.hub.latency.drained(self)
             self.out.resume()
 
     def beat(self) -> None:
@@ -514,7 +532,7 @@ class Connection:
                 self.close(Close.SILENT, "nothing received for two heartbeats")
                 return
         self._link.ping()
-        if self.state is State.OPEN and self._greets and not self.suspended:
+        if self.state is State.OPEN and self.greets and not self.suspended:
             self._send(self.encoder.heartbeat(self.hub.history.position()))
 
     _log = Logger()

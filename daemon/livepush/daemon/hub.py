@@ -20,7 +20,7 @@ This module is past 400 lines because who is in which room and what is written t
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -31,11 +31,13 @@ from livepush.broker.logindex import LogIndex
 from livepush.daemon.addresses import Census
 from livepush.daemon.addressing import is_skipped
 from livepush.daemon.connection import Connection
+from livepush.daemon.departures import Departures
 from livepush.daemon.endings import Endings, concerns, reason
 from livepush.daemon.entitlement import Directory
 from livepush.daemon.epochs import Epochs
 from livepush.daemon.history import Answer, History, LogLike
 from livepush.daemon.interfaces import Attention, Calls, Encoder
+from livepush.daemon.latency import Latency
 from livepush.daemon.outbound import Frame
 from livepush.daemon.position import Position
 from livepush.daemon.remembered import Remembered
@@ -59,7 +61,7 @@ class Group:
     def __init__(self, channel: str, encoder: Encoder, audience: str) -> None:
         self.channel, self.encoder, self.audience = channel, encoder, audience
         self.members: dict[Connection, None] = {}
-        self.frames: list[bytes] = []  # of this turn, for all members
+        self.frames: list[Frame] = []  # of this turn, for all members
 
 
 Members = dict[Connection, None]
@@ -86,7 +88,10 @@ class Hub:
         presence: who else is on a channel; None: it is not kept.
         visitors: connections, and Engine.IO sessions, by where their client is.
         delivered: events given to transports since the start.
-        writing: the channel of what the fan-out is writing.
+        bytes: of all that was given to them in the fan-out.
+        departures: connections that have ended.
+        latency: how long events take.
+        writing: the frames of what the fan-out is writing.
     """
 
     def __init__(
@@ -110,8 +115,10 @@ class Hub:
         self.calls: Calls | None = None
         self.presence: Attention | None = None
         self.visitors = Census()
-        self.delivered = 0
-        self.writing = ""
+        self.delivered = self.bytes = 0
+        self.departures = Departures()
+        self.latency = Latency(clock.seconds)
+        self.writing: Sequence[Frame] = ()
         self._settings = ring or RingSettings()
         self.follow(LogIndex())
         self._connections: Members = {}
@@ -158,10 +165,11 @@ class Hub:
             view = event.view(group.audience) if chosen else None
             if view is not None:
                 frame = group.encoder.event(event, view, id, ts, at)
+                keyed = (group.channel, frame) if event.key is None else (group.channel, frame, event.key)
                 if chosen is members:
-                    self._push_all(room, group, frame)
+                    self._push_all(room, group, keyed)
                 else:
-                    self._push(chosen, (group.channel, frame))
+                    self._push(chosen, keyed)
 
     def resync(
         self,
@@ -177,7 +185,7 @@ class Hub:
             for group in room.values():
                 frame = group.encoder.resync(name, why, at)
                 if frame:
-                    self._push_all(room, group, frame)
+                    self._push_all(room, group, (name, frame))
 
     def located(self, id: str, offset: int) -> None:  # noqa: A002
         """The log's copy of something released before has been met."""
@@ -252,14 +260,14 @@ class Hub:
             if connection.suspended:
                 self.reidentification.ask(connection)
 
-    def _push_all(self, room: Room, group: Group, frame: bytes) -> None:
+    def _push_all(self, room: Room, group: Group, frame: Frame) -> None:
         """A frame for a whole group; groups of one room have no connection in common."""
         if self._gathering is None and not self._dirty:
             self._gathering = room
         if self._gathering is room:
             group.frames.append(frame)
         else:
-            self._push(group.members, (group.channel, frame))
+            self._push(group.members, frame)
 
     def push(self, members: Iterable[Connection], frame: Frame) -> None:
         """A frame for some connections, whatever else this turn brings them; `flush` follows."""
@@ -284,7 +292,7 @@ class Hub:
         for group in () if room is None else room.values():
             if not group.frames:
                 continue
-            frames, group.frames = [(group.channel, frame) for frame in group.frames], []
+            frames, group.frames = group.frames, []
             for member in group.members:
                 if not member.out.pending:
                     self._dirty.append(member)
@@ -296,18 +304,20 @@ class Hub:
         for group in () if room is None else list(room.values()):
             frames, group.frames = group.frames, []
             if frames:
-                self.writing = group.channel
-                self._write(list(group.members), b"".join(frames), len(frames))
+                self.writing = frames
+                self._write(list(group.members), b"".join([frame[1] for frame in frames]), len(frames))
         if self._dirty:
             self._flush_each()
+        self.latency.flushed()
         self.waiting.look(self._log_index.last)
         now = self.clock.seconds()
         if now - self._trimmed >= TRIM_SECONDS:
             self._trimmed = now
             self.history.trim(now)
 
-    def _write(self, members: Iterable[Connection], data: bytes, events: int) -> None:
+    def _write(self, members: Collection[Connection], data: bytes, events: int) -> None:
         # The hot loop: one send to the kernel per connection, 5 us and more; 0.1 us is spent here.
+        self.bytes += len(data) * len(members)
         for member in members:
             try:
                 member.out.write(data)
@@ -321,7 +331,7 @@ class Hub:
         for member in dirty:
             events = len(member.out.pending)
             try:
-                member.out.flush()
+                self.bytes += member.out.flush()
             except Exception:
                 self._drop_broken(member)
             else:
@@ -356,6 +366,19 @@ class Hub:
         """Its user is known now."""
         if user is not None:
             self._users.setdefault(user, {})[connection] = None
+
+    def is_crowded(self, connection: Connection, most: int, greeted: bool = False) -> bool:
+        """Whether a connection is one too many of its user; several of one tab count once.
+
+        Args:
+            connection: the newest.
+            most: how many there may be. Of those that may still say which tab they are there may be as many again.
+            greeted: whether it has said so.
+        """
+        members = self._users.get(connection.user, {}) if connection.user is not None else {}
+        if connection.greets and not greeted:
+            return len(members) > 2 * most
+        return len({member.tab or member for member in members if member.is_open or member is connection}) > most
 
     def answer(self, channel: str, since: str | None, after: int) -> Answer:
         """What is to be replayed of a channel.

@@ -47,9 +47,11 @@ class Encoder(Protocol):
     only an event is never b"".
 
     Attributes:
+        name: for people: what a metric or a log calls it.
         overlaps: whether its clients can make the next connection before they drop this one, when they hear `goaway`.
     """
 
+    name: str
     overlaps: bool
 
     def event(self, event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire

@@ -3,6 +3,7 @@
     written     the peer reads, and nobody doubts who it is: each turn's frames at once, in one write
     held        the peer does not read (`pause`), or who it is must be found out anew (`suspend`): frames wait here, in
                 order, each with the channel that it belongs to
+    conflated   much is held: of the events of one key on one channel only the newest waits, at its place
     dropped     `keep`: of channels that the user has no more; over the bound: see below
 
 What can be taken back, exactly: all that was not written yet, which is every frame of this turn and every held one.
@@ -11,21 +12,27 @@ is one write, because it pauses its producer as soon as it has to keep something
 or a piece of what was held, of `PIECE_BYTES` or a single frame. With TLS and unix sockets, which keep Twisted's own
 transports, it is up to 64 KiB and one such write.
 
-Bound: `bound` bytes. Over it all frames of channels are dropped, and in the place of the first one stands a `resync`
-for each channel that lost something, before anything that carries a later position. If the answers alone pass it, the
-connection ends with 4002.
+Bound: `bound` bytes. From a quarter of it on events are conflated, each time that what is held has doubled. Over it, if
+that leaves more than three quarters, all frames of channels are dropped, and in the place of the first one stands a
+`resync` for each channel that lost something, before anything that carries a later position. If the peer reads nothing
+until the bound is passed again, or if the answers alone pass it, the connection ends with 4002. Frames are shared by all
+connections, so that what a thousand slow readers hold of one event is once in memory.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Protocol
 
-Frame = tuple[str, bytes]
-"""The channel that it belongs to, and its bytes. No channel (""): an answer, which is never dropped."""
+Frame = tuple[str, bytes] | tuple[str, bytes, str]
+"""The channel that it belongs to, its bytes, and the key of its event, if it has one. No channel (""): an answer, which
+is never dropped."""
 
 PIECE_BYTES = 65_536
+
+SOFT = 4
+"""The part of the bound from which on events are conflated: one in so many."""
 
 
 class Owner(Protocol):
@@ -38,8 +45,8 @@ class Owner(Protocol):
         """It waits for too much: to be closed."""
 
     @property
-    def writing(self) -> str:
-        """The channel of what `write` is called with, in the hub's fan-out to whole groups."""
+    def writing(self) -> Sequence[Frame]:
+        """The frames of what `write` is called with, in the hub's fan-out to whole groups."""
 
 
 class Outbound:
@@ -47,17 +54,31 @@ class Outbound:
 
     Attributes:
         pending: frames of this turn; the hub appends.
-        write: takes complete frames, of one channel (`Owner.writing`): the transport's own `write` as long as nothing
-            is held, so that the hot path does not ask.
+        write: takes joined frames (`Owner.writing`): the transport's own `write` as long as nothing is held, so that the
+            hot path does not ask.
     """
 
-    __slots__ = ("_bound", "_bytes", "_full", "_held", "_owner", "_suspended", "_transport", "pending", "write")
+    __slots__ = (
+        "_bound",
+        "_bytes",
+        "_full",
+        "_held",
+        "_mark",
+        "_owner",
+        "_slow",
+        "_suspended",
+        "_transport",
+        "pending",
+        "write",
+    )
 
     def __init__(self, transport: Callable[[bytes], None], bound: int, owner: Owner) -> None:
         self._transport, self._bound, self._owner = transport, bound, owner
         self._held: deque[Frame] = deque()
         self._bytes = 0
+        self._mark = bound // SOFT  # over which events are conflated
         self._full = self._suspended = False
+        self._slow = False  # events were dropped, and nothing was read since
         self.pending: list[Frame] = []
         self.write = transport
 
@@ -66,21 +87,22 @@ class Outbound:
         """Whether frames are held back."""
         return self._full or self._suspended
 
-    def flush(self) -> None:
-        """Writes what is pending, or holds it."""
+    def flush(self) -> int:
+        """Writes what is pending, or holds it. Returns how many bytes it was."""
         pending = self.pending
         if not pending:
-            return
+            return 0
         self.pending = []
         if not self.holds and not self._held:
-            data = pending[0][1] if len(pending) == 1 else b"".join([data for _, data in pending])
+            data = pending[0][1] if len(pending) == 1 else b"".join([frame[1] for frame in pending])
             if len(data) <= PIECE_BYTES:
                 if data:
                     self._transport(data)
-                return
-        for channel, data in pending:
-            self._add(channel, data)
+                return len(data)
+        for frame in pending:
+            self._add(frame)
         self._drain()
+        return sum(len(frame[1]) for frame in pending)
 
     def pause(self) -> None:
         """The transport's buffer is not empty: the peer does not read."""
@@ -108,13 +130,13 @@ class Outbound:
         """Drops the held and pending frames of all other channels."""
         self._held = deque(frame for frame in self._held if not frame[0] or frame[0] in channels)
         self.pending = [frame for frame in self.pending if not frame[0] or frame[0] in channels]
-        self._bytes = sum(len(data) for _, data in self._held)
+        self._weigh()
 
     def reframe(self, reframe: Callable[[bytes], bytes]) -> None:
-        """Puts what waits into another wire format; `reframe` is given joined frames of one channel."""
-        self._held = deque((channel, reframe(data)) for channel, data in self._held)
-        self.pending = [(channel, reframe(data)) for channel, data in self.pending]
-        self._bytes = sum(len(data) for _, data in self._held)
+        """Puts what waits into another wire format."""
+        self._held = deque(_with(frame, reframe(frame[1])) for frame in self._held)
+        self.pending = [_with(frame, reframe(frame[1])) for frame in self.pending]
+        self._weigh()
 
     def end(self) -> None:
         """Nothing more leaves, and nothing is kept."""
@@ -122,30 +144,57 @@ class Outbound:
         self._held.clear()
         self.write = _discard
 
-    def _hold(self, data: bytes) -> None:
-        self._add(self._owner.writing, data)
+    def _hold(self, _: bytes) -> None:
+        for frame in self._owner.writing:
+            self._add(frame)
 
-    def _add(self, channel: str, data: bytes) -> None:
-        if self.write == _discard or not data:
+    def _add(self, frame: Frame) -> None:
+        if self.write == _discard or not frame[1]:
             return
-        self._held.append((channel, data))
-        self._bytes += len(data)
-        if self._bytes > self._bound:
+        self._held.append(frame)
+        self._bytes += len(frame[1])
+        if self._bytes > self._mark:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        bound, over = self._bound, self._bytes > self._bound
+        self._conflate()
+        if over and self._bytes > bound - bound // SOFT:
             self._overflow()
+        # What doubles, or frees a quarter, before it is looked through again costs each frame a bounded share of that.
+        self._mark = min(bound, max(bound // SOFT, 2 * self._bytes))
+
+    def _conflate(self) -> None:
+        """Keeps of each key on each channel the newest event, at its place."""
+        newest: set[tuple[str, str]] = set()
+        kept: deque[Frame] = deque()
+        for frame in reversed(self._held):
+            if len(frame) == 3:
+                what = (frame[0], frame[2])
+                if what in newest:
+                    continue
+                newest.add(what)
+            kept.appendleft(frame)
+        self._held = kept
+        self._weigh()
 
     def _overflow(self) -> None:
-        lost = dict.fromkeys(channel for channel, _ in self._held if channel)
+        lost = dict.fromkeys(frame[0] for frame in self._held if frame[0])
         kept: deque[Frame] = deque()
-        for channel, data in self._held:
-            if not channel:
-                kept.append((channel, data))
+        for frame in self._held:
+            if not frame[0]:
+                kept.append(frame)
             elif lost:
                 kept.extend((name, self._owner.tell_slow(name)) for name in lost)
                 lost.clear()
         self._held = kept
-        self._bytes = sum(len(data) for _, data in kept)
-        if self._bytes > self._bound:
+        self._weigh()
+        if self._bytes > self._bound or (self._slow and self._full):
             self._owner.end_slow()
+        self._slow = self._full
+
+    def _weigh(self) -> None:
+        self._bytes = sum(len(frame[1]) for frame in self._held)
 
     def _drain(self) -> None:
         held = self._held
@@ -153,14 +202,19 @@ class Outbound:
             piece: list[bytes] = []
             size = 0
             while held and (not piece or size + len(held[0][1]) <= PIECE_BYTES):
-                _, data = held.popleft()
+                data = held.popleft()[1]
                 piece.append(data)
                 size += len(data)
             self._bytes -= size
             self._transport(b"".join(piece))
         if not self.holds:
             self.write = self._transport
+            self._slow, self._mark = False, self._bound // SOFT
 
 
 def _discard(_: bytes) -> None:
     """Where a closed connection writes to."""
+
+
+def _with(frame: Frame, data: bytes) -> Frame:
+    return (frame[0], data, frame[2]) if len(frame) == 3 else (frame[0], data)

@@ -13,6 +13,7 @@ class Close(IntEnum):
     """Why the server ends a connection."""
 
     GOING_AWAY = 4000
+    RENEWED = 4001
     TOO_SLOW = 4002
     HOLE = 4003
     SILENT = 4004

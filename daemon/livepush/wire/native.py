@@ -129,12 +129,13 @@ class NativeEncoder:
 
     Args:
         frame: puts the JSON text of one message into what the transport carries. By default a WebSocket frame.
+        name: of the wire format, for people.
     """
 
     overlaps = True
 
-    def __init__(self, frame: Callable[[bytes], bytes] = text_frame) -> None:
-        self._frame = frame
+    def __init__(self, frame: Callable[[bytes], bytes] = text_frame, name: str = "websocket") -> None:
+        self._frame, self.name = frame, name
 
     def event(self, event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
         """An event as one audience is shown it; `id` and `at` are None for live events."""

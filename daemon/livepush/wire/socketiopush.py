@@ -72,12 +72,18 @@ class SocketIOEncoder:
     Args:
         wrap: makes of a packet of Engine.IO what its transport carries.
         new_id: makes names that nobody had before.
+        name: of the wire format, for people.
     """
 
     overlaps = False  # the stock client comes back after the end of its connection
 
-    def __init__(self, wrap: Callable[[str], bytes], new_id: Callable[[], str] = secrets.token_urlsafe) -> None:
-        self._wrap, self._new_id = wrap, new_id
+    def __init__(
+        self,
+        wrap: Callable[[str], bytes],
+        new_id: Callable[[], str] = secrets.token_urlsafe,
+        name: str = "socketio-polling",
+    ) -> None:
+        self._wrap, self._new_id, self.name = wrap, new_id, name
 
     def event(self, event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
         """An event as one audience is shown it."""
@@ -153,7 +159,7 @@ class SocketIOEncoder:
 
 
 POLLING = SocketIOEncoder(engineio.piece)
-WEBSOCKET = SocketIOEncoder(engineio.frame)
+WEBSOCKET = SocketIOEncoder(engineio.frame, name="socketio")
 
 
 def refusal(code: Close, reason: str) -> str:

@@ -27,12 +27,13 @@ class ClassicEncoder:
     Args:
         frame: puts the JSON text of one message into what the transport carries.
         end: what ends a session there.
+        name: of the wire format, for people.
     """
 
     overlaps = False
 
-    def __init__(self, frame: sockjs.Frame, end: bytes) -> None:
-        self._frame, self._end = frame, end
+    def __init__(self, frame: sockjs.Frame, end: bytes, name: str) -> None:
+        self._frame, self._end, self.name = frame, end, name
 
     def event(self, event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
         """An event as one audience is shown it."""
@@ -91,9 +92,9 @@ class ClassicCodec:
         return None
 
 
-NATIVE_HTTP = native.NativeEncoder(sockjs.message_piece)
-NATIVE_WEBSOCKET = native.NativeEncoder(sockjs.message_frame)
-NATIVE_RAW = native.NativeEncoder()
-CLASSIC_HTTP = ClassicEncoder(sockjs.object_piece, sockjs.END)
-CLASSIC_WEBSOCKET = ClassicEncoder(sockjs.object_frame, text_frame(sockjs.close_frame(Close.HOLE, RELOAD)))
-CLASSIC_RAW = ClassicEncoder(text_frame, sockjs.raw_end(Close.HOLE, RELOAD))
+NATIVE_HTTP = native.NativeEncoder(sockjs.message_piece, "sockjs-http")
+NATIVE_WEBSOCKET = native.NativeEncoder(sockjs.message_frame, "sockjs")
+NATIVE_RAW = native.NativeEncoder(name="sockjs-raw")
+CLASSIC_HTTP = ClassicEncoder(sockjs.object_piece, sockjs.END, "classic-http")
+CLASSIC_WEBSOCKET = ClassicEncoder(sockjs.object_frame, text_frame(sockjs.close_frame(Close.HOLE, RELOAD)), "classic")
+CLASSIC_RAW = ClassicEncoder(text_frame, sockjs.raw_end(Close.HOLE, RELOAD), "classic-raw")

@@ -50,7 +50,7 @@ class SSEEncoder(NativeEncoder):
     overlaps = False  # an EventSource comes back after the end of its stream
 
     def __init__(self) -> None:
-        super().__init__(_block)
+        super().__init__(_block, "sse")
 
     def event(self, event: Event, view: Json, id: str | None, ts: int, at: str | None) -> bytes:  # noqa: A002 - the word on the wire
         """An event, with its position where it has one."""
