@@ -15,8 +15,9 @@ The rules are those of the delivery specification:
   until all that was in flight then has been settled: whoever is refused alone is the culprit.
 - A `mandatory` message that comes back was kept by nobody: it fails, and its number is spent.
 - `live` is sent once, in its place between the logged ones, and expires when it has waited for `live_seconds`.
-- `control` is never dropped: it does not count against the bounds. One that waits and was never sent stands for a later
-  one that says the same, because whoever receives it looks after both have happened.
+- `control` does not count against the bounds and is not dropped. One that waits and was never sent stands for a later
+  one that says the same, because whoever receives it looks after both have happened. Over the bound of those that wait
+  a look at everybody stands for them; only `disconnect`, which no look finds out, then fails with `BacklogFull`.
 
 It is past 400 lines because the rules share one state: cut in two, each half would have to know the other's numbers.
 """
@@ -27,16 +28,44 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from livepush.broker.envelope import IDENTITY, OUTBOX, Control, Kind, Resync, Stamp, encode_control, encode_resync
+from livepush.broker.envelope import (
+    DISCONNECT,
+    IDENTITY,
+    LOGOUT,
+    OUTBOX,
+    REVOKE,
+    Control,
+    Kind,
+    Resync,
+    Stamp,
+    encode_control,
+    encode_resync,
+)
 from livepush.broker.errors import BacklogFull, Expired, PublishError, Refused, Unroutable
 from livepush.broker.flight import Flight
-from livepush.broker.names import CONTROL_IDENTITY_KEY, CONTROL_OUTBOX_KEY, VOID_KEY, resync_key
+from livepush.broker.names import (
+    CONTROL_DISCONNECT_KEY,
+    CONTROL_IDENTITY_KEY,
+    CONTROL_LOGOUT_KEY,
+    CONTROL_OUTBOX_KEY,
+    CONTROL_REVOKE_KEY,
+    VOID_KEY,
+    resync_key,
+)
 
 T = TypeVar("T")
 
 KEY_BYTES = 255  # AMQP 0-9-1, 4.2.5.3: a routing key is a short string
 
-_CONTROL_KEYS = {IDENTITY: CONTROL_IDENTITY_KEY, OUTBOX: CONTROL_OUTBOX_KEY}
+_CONTROL_KEYS = {
+    IDENTITY: CONTROL_IDENTITY_KEY,
+    OUTBOX: CONTROL_OUTBOX_KEY,
+    LOGOUT: CONTROL_LOGOUT_KEY,
+    DISCONNECT: CONTROL_DISCONNECT_KEY,
+    REVOKE: CONTROL_REVOKE_KEY,
+}
+_LOOKED_AT = frozenset({CONTROL_IDENTITY_KEY, CONTROL_LOGOUT_KEY, CONTROL_REVOKE_KEY})
+"""What a look at everybody finds out as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +76,7 @@ class Draft:
         kind: `event` or `control`, which are numbered and logged, or `live`, which is neither.
         key: routing key, at most 255 bytes.
         body: as the envelope encodes it.
-        channel: whom to tell when the message can't be kept; nobody for `control`, which always is.
+        channel: whom to tell when the message can't be kept; nobody for `control`.
     """
 
     kind: Kind
@@ -66,7 +95,7 @@ class Draft:
 
     @classmethod
     def of_control(cls, control: Control) -> Draft:
-        """A message to the processes, which no browser sees; `control.what` is `identity` or `outbox`."""
+        """A message to the processes, which no browser sees; `control.what` is one of the envelope's words."""
         return cls(Kind.CONTROL, _CONTROL_KEYS[control.what], encode_control(control))
 
 
@@ -212,6 +241,8 @@ class Backlog(Generic[T]):
         if draft.kind is Kind.CONTROL:
             self._report(ts)
             draft = self._subject(draft)
+            if draft.key == CONTROL_DISCONNECT_KEY and len(self._unsent) >= self.bounds.subjects:
+                raise BacklogFull(f"{len(self._unsent)} control messages wait for the broker; this one was not kept")
             number = self._number(draft.kind, draft.key, draft.body, ts, ticket)
             self._unsent[draft.body] = number
             return f"{self.publisher}-{number}"
@@ -372,7 +403,7 @@ class Backlog(Generic[T]):
 
     def _subject(self, draft: Draft) -> Draft:
         """The control message that is sent for this one."""
-        new = draft.key == CONTROL_IDENTITY_KEY and draft.body not in self._unsent
+        new = draft.key in _LOOKED_AT and draft.body not in self._unsent
         return _EVERYBODY if new and len(self._unsent) >= self.bounds.subjects else draft
 
     def _drop(self, channel: str | None) -> None:

@@ -26,6 +26,9 @@ _RULE = "words of A-Z a-z 0-9 _ - joined by dots"
 VOID_KEY = "event.livepush.void"
 CONTROL_IDENTITY_KEY = "control.identity"
 CONTROL_OUTBOX_KEY = "control.outbox"
+CONTROL_LOGOUT_KEY = "control.logout"
+CONTROL_DISCONNECT_KEY = "control.disconnect"
+CONTROL_REVOKE_KEY = "control.revoke"
 MARKER_BEAT_KEY = "marker.beat"
 RESERVED = ("user", "livepush")
 

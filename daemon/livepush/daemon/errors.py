@@ -53,7 +53,15 @@ def _shown(value: object) -> str:
 
 
 class LoggedOut(Exception):
-    """Whoever is connected is nobody who may be, or is not any more."""
+    """Whoever is connected is nobody who may be, or is not any more.
+
+    Attributes:
+        why: what his browser is told.
+    """
+
+    def __init__(self, why: str = "not logged in") -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class Refusal(Exception):

@@ -192,7 +192,7 @@ class Hub:
         self.history.located(id, offset)
 
     def control(self, control: Control) -> None:
-        """What Django knows of a user, or of anybody, may have changed: those whom it concerns are suspended, or end."""
+        """What Django knows of a user, or of anybody, may have changed: whom it concerns is suspended, or ends."""
         match control.what:
             case "outbox":
                 return

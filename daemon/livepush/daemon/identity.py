@@ -237,9 +237,7 @@ class Reader:
     def __init__(self, settings: IdentitySettings, registry: channels.Registry) -> None:
         self._settings, self._registry = settings, registry
         rules = directory_of(registry).rules
-        self._permissions = tuple(
-            sorted({permission for rule in rules for permission in rule.permissions})
-        )
+        self._permissions = tuple(sorted({permission for rule in rules for permission in rule.permissions}))
         self._known: dict[frozenset[str], frozenset[str]] = {}
 
     def identify(self, cookies: str) -> Snapshot | None:

@@ -15,9 +15,10 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from livepush.daemon.endings import Endings
 from livepush.daemon.entitlement import Directory, Snapshot
 from livepush.daemon.epochs import Epochs
-from livepush.daemon.errors import LoggedOut, NotReady
+from livepush.daemon.errors import Busy, IdentityUnavailable, LoggedOut, NotReady
 from livepush.daemon.history import WAIT, Answer
 from livepush.daemon.interfaces import Identity
 from livepush.daemon.position import Position
@@ -38,6 +39,7 @@ class Process(Protocol):
     directory: Directory
     clock: IReactorTime
     epochs: Epochs
+    endings: Endings
     flights: SingleFlight
     waiting: WaitingRoom
 
@@ -82,15 +84,19 @@ class Standing:
         """Finds out whose Cookie header that is.
 
         Raises:
-            LoggedOut: nobody's.
+            LoggedOut: nobody's, or his who was told to go meanwhile.
             Busy, IdentityUnavailable: as `Identity`.
         """
+        process, ended = self._process, self._process.endings.count
         while True:
-            epoch = self._process.epochs.count
+            epoch = process.epochs.count
             snapshot = await self._identity.identify(cookies)
             if snapshot is None:
                 raise LoggedOut
-            if self._ended or not self._process.epochs.is_stale(snapshot.user, epoch):
+            why = process.endings.why(snapshot, ended, process.clock.seconds())
+            if why is not None:
+                raise LoggedOut(why)
+            if self._ended or not process.epochs.is_stale(snapshot.user, epoch):
                 self.snapshot, self._epoch = snapshot, epoch
                 return snapshot
 
@@ -121,6 +127,13 @@ class Standing:
                 self.snapshot, self._epoch = snapshot, epoch
                 return grants
         return None
+
+    async def may_return(self) -> bool:
+        """Whether a login that has ended may go on by a cookie that only the browser has."""
+        try:
+            return await self._identity.may_return(self.known())
+        except (Busy, IdentityUnavailable):
+            return True  # who comes back is looked at anew
 
     def known(self) -> Snapshot:
         """The snapshot, once there is one."""

@@ -140,6 +140,16 @@ class Sessions:
                 found[claim.key] = claim.judged_by(users[claim.pk], signed)
         return found
 
+    def are_gone(self, keys: Collection[str]) -> dict[str, bool | Exception]:
+        """Whether nothing is kept under these keys any more, in one query where the engine allows.
+
+        Raises:
+            Exception: as `logins_of_keys`.
+        """
+        engine: Any = importlib.import_module(self.engine).SessionStore
+        kept = read_sessions({key: engine(key) for key in keys})
+        return {key: data if isinstance(data, Exception) else not data for key, data in kept.items()}
+
     def _claim(self, key: str, data: dict[str, Any]) -> _Claim | None:
         """What a session says of its user; None: nobody is logged in there."""
         path, pk = data.get(BACKEND_SESSION_KEY), data.get(SESSION_KEY)

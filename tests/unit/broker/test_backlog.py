@@ -577,6 +577,18 @@ class ControlTests(SynchronousTestCase):
         self.assertEqual(bodies[3:], [everybody, Draft.of_control(Control("outbox")).body])
         self.assertEqual(self.control(backlog, "y", "9"), "y")
 
+    def test_too_many_disconnects_fail(self) -> None:
+        """No look at everybody would find out whom the site wants to go, so nothing else can stand for that."""
+        backlog = make_backlog(subjects=2)
+        for user in "12":
+            backlog.add(Draft.of_control(Control("disconnect", user, why="")), user, 0, TS)
+        with self.assertRaises(BacklogFull):
+            backlog.add(Draft.of_control(Control("disconnect", "3", why="")), "3", 0, TS)
+        revoked = Draft.of_control(Control("revoke", "3", channel="orders"))
+        backlog.add(revoked, "4", 0, TS)
+        backlog.opened()
+        self.assertEqual(backlog.copies(TS)[-1].body, Draft.of_control(Control("identity")).body)
+
     def test_a_refused_one_fails(self) -> None:
         """Its number goes out as a void, which counts no more than it did."""
         backlog = make_backlog()

@@ -28,6 +28,7 @@ from livepush.broker.envelope import (
     encode_marker,
     encode_resync,
     headers_of,
+    session_hash,
 )
 from livepush.broker.errors import BadPayload, Malformed
 
@@ -80,7 +81,18 @@ class RoundTripTests(SynchronousTestCase):
             message = read("resync", headers=headers_of(Kind.RESYNC, TS, STAMP), body=encode_resync(record))
             self.assertEqual(message.content, record)
         self.assertEqual(read("void", body=b"{}"), Message(Kind.VOID, STAMP, TS, None))
-        for control in (Control("identity", "7"), Control("identity"), Control("outbox")):
+        session = session_hash("secret")
+        self.assertNotIn("secret", session)
+        for control in (
+            Control("identity", "7"),
+            Control("identity"),
+            Control("outbox"),
+            Control("logout", "7", session),
+            Control("disconnect", "7", why="moved"),
+            Control("disconnect", session=session, why="ein Grund, ähnlich lang"),
+            Control("revoke", "7", channel="orders.5"),
+            Control("revoke", channel="orders"),
+        ):
             message = read("control", headers=headers_of(Kind.CONTROL, TS, STAMP), body=encode_control(control))
             self.assertEqual((message.content, message.stamp), (control, STAMP))
         marker = decode("marker", None, None, headers_of(Kind.MARKER, TS, None), encode_marker(Marker("k3f9", 12)))
@@ -184,7 +196,21 @@ class HostileTests(SynchronousTestCase):
 
     def test_bad_controls_and_markers(self) -> None:
         """As bad events; who a control is about is a text, and never a number."""
-        for body in (b"", b"{}", b"[]", b'{"what":7}', b'{"what":"identity","user":7}', b'{"what":null}'):
+        for body in (
+            b"",
+            b"{}",
+            b"[]",
+            b'{"what":7}',
+            b'{"what":"identity","user":7}',
+            b'{"what":null}',
+            b'{"what":"logout","user":"7","session":null}',
+            b'{"what":"logout","user":"7","session":"k3f9"}',
+            b'{"what":"disconnect","user":null,"session":null,"why":""}',
+            b'{"what":"disconnect","user":"7","session":null}',
+            b'{"what":"disconnect","user":"7","session":null,"why":"%s"}' % (b"x" * 121),
+            b'{"what":"revoke","user":"7","channel":"#"}',
+            b'{"what":"revoke","user":"7"}',
+        ):
             self.assertEqual(self.malformed(kind="control", body=body).stamp, STAMP, body)
         for body in (b"", b"{}", b'{"process":7,"number":1}', b'{"process":"k","number":"1"}', b'{"process":"k"}'):
             self.assertIsNone(self.malformed(kind="marker", body=body).stamp, body)

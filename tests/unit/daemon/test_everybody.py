@@ -70,6 +70,10 @@ class Pool:
         await done
         return snapshot
 
+    async def may_return(self, snapshot: Snapshot) -> bool:
+        """Nobody's login ends here."""
+        raise NotImplementedError
+
     async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         """No channel here has a rule of its own."""
         raise NotImplementedError

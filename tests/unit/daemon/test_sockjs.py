@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.envelope import Control, Event
 from livepush.broker.names import ChannelPattern
+from livepush.daemon.connection import RENEWAL_SECONDS
 from livepush.daemon.entitlement import AudienceRule, ChannelRule, Directory
 from livepush.daemon.front import Front
 from livepush.daemon.heartbeat import SLOTS
@@ -258,6 +259,7 @@ class PollingTests(SockJSCase):
         self.publish(1)
         self.identity.snapshot = None
         self.hub.control(Control("identity", "7"))
+        self.reactor.advance(RENEWAL_SECONDS)
         self.assertEqual(self.poll(), b'c[4401,"the login has ended"]\n')
 
     def test_deaf(self) -> None:

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.envelope import Control, Event, Skip
+from livepush.daemon.connection import RENEWAL_SECONDS
 from livepush.daemon.errors import Busy
 from livepush.daemon.front import Front
 from livepush.daemon.origin import OriginSettings
@@ -354,6 +355,7 @@ class EndTests(StreamCase):
         client.messages()
         self.identity.snapshot = None
         self.hub.control(Control("identity", "7"))
+        self.reactor.advance(RENEWAL_SECONDS)
         (end,) = client.messages()
         self.assertEqual((end.said["op"], end.said["code"]), ("close", 4401))
         self.assertTrue(client.transport.disconnecting)

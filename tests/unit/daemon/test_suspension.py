@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.envelope import Control, Event
+from livepush.daemon.connection import RENEWAL_SECONDS
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
 from livepush.daemon.settings import Limits
@@ -279,7 +280,34 @@ class SuspensionTests(SuspendedCase):
         self.publish()
         self.doubt()
         browser.answered()
+        self.assertEqual(browser.link.code, None)
+        self.publish()
+        self.hub.flush()
+        self.clock.advance(RENEWAL_SECONDS)
         self.assertEqual((browser.link.code, browser.link.written), (4401, []))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_renewed(self) -> None:
+        """Whose session has got another key is told to come back, with the cookie that only the browser has."""
+        browser = self.browser()
+        browser.identity.snapshot, browser.identity.renewed = None, True
+        self.doubt()
+        browser.answered()
+        self.clock.advance(RENEWAL_SECONDS)
+        self.assertEqual((browser.link.code, browser.link.written), (4001, []))
+
+    def test_logged_in_again(self) -> None:
+        """Who is a user again in that moment stays, and has missed nothing."""
+        browser = self.browser()
+        user, browser.identity.snapshot = browser.identity.snapshot, None
+        self.doubt()
+        browser.answered()
+        self.publish()
+        browser.identity.snapshot = user
+        self.doubt()
+        browser.answered()
+        self.clock.advance(RENEWAL_SECONDS)
+        self.assertEqual((browser.link.code, browser.link.ops()), (None, ["event"]))
 
     def test_trimmed_meanwhile(self) -> None:
         """What the ring has lost meanwhile is told."""
