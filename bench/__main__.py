@@ -17,11 +17,13 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from bench.measure import Idle, Latency, Throughput, build_wsload, idle, latency, throughput
+from bench.measure import Idle, Latency, Throughput, build_wsload, idle, latency, throughput, wire_format
 from bench.process import OTHER_CORE, pin
-from bench.subject import BASELINE, ROOT, SUBJECTS, Subject, checkout, running
+from bench.subject import BASELINE, NATIVE, ROOT, SUBJECTS, WIRES, Subject, Wire, checkout, running
 from tests.servers.rabbitmq import PrivateRabbitMQ
 
 # Column and how many digits it deserves.
@@ -34,7 +36,19 @@ COLUMNS = (
     ("KB per idle connection", 1),
     ("handshakes/s", 0),
 )
+WIRE_COLUMNS = (("us of CPU per pushed event", 2), ("KB per connection", 1))
 Figures = dict[str, list[float]]
+
+
+class Row(Protocol):
+    """What has a line in a table."""
+
+    @property
+    def name(self) -> str:
+        """At its beginning."""
+
+
+T = TypeVar("T", bound=Row)
 
 
 def measure(subject: Subject, given: argparse.Namespace, node: PrivateRabbitMQ, folder: Path, figures: Figures) -> None:
@@ -69,9 +83,20 @@ def measure(subject: Subject, given: argparse.Namespace, node: PrivateRabbitMQ, 
         print(f"{subject.name}: {one}", file=sys.stderr, flush=True)
 
 
-def table(figures: dict[Subject, Figures], baseline: Subject) -> str:
+def measure_wires(given: argparse.Namespace, node: PrivateRabbitMQ, folder: Path, figures: dict[Wire, Figures]) -> None:
+    """One repetition of all wire formats; adds to their figures."""
+    subject = SUBJECTS["rabbitmq"]
+    for wire, found in figures.items():
+        with running(subject, folder, lambda: node.fresh_vhost().url(), wire) as server:
+            one = wire_format(folder / "wsload", server, given.subscribers, given.seconds)
+        for (name, _), value in zip(WIRE_COLUMNS, (one.us_each, one.kb_each), strict=True):
+            found[name].append(value)
+        print(f"{wire.name}: {one}", file=sys.stderr, flush=True)
+
+
+def table(figures: Mapping[T, Figures], baseline: T, known: Sequence[tuple[str, int]] = COLUMNS) -> str:
     """Medians, each with its ratio to the baseline where that was measured."""
-    columns = [(name, digits) for name, digits in COLUMNS if any(one[name] for one in figures.values())]
+    columns = [(name, digits) for name, digits in known if any(one[name] for one in figures.values())]
     lines = [
         "| | " + " | ".join(name for name, _ in columns) + " |",
         "|---|" + "---:|" * len(columns),
@@ -99,7 +124,9 @@ def main() -> None:
     """Measures and prints."""
     arguments = argparse.ArgumentParser(prog="python -m bench", description="livepush against a bare pipeline")
     arguments.add_argument("--only", default=",".join(SUBJECTS), help=f"of {','.join(SUBJECTS)}")
-    arguments.add_argument("--parts", default="ADB", help="A throughput, D latency, B idle connections")
+    arguments.add_argument(
+        "--parts", default="ADBW", help="A throughput, D latency, B idle connections, W wire formats (of rabbitmq)"
+    )
     arguments.add_argument("--against", type=Path, help="another checkout of livepush, with a .venv of its own")
     arguments.add_argument("--repetitions", type=int, default=3)
     arguments.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
@@ -109,6 +136,7 @@ def main() -> None:
     if unknown := set(given.only.split(",")) - set(SUBJECTS):
         arguments.error(f"--only {','.join(sorted(unknown))}: one of {', '.join(SUBJECTS)}")
     subjects = [SUBJECTS[name] for name in given.only.split(",")]
+    with_wires = "W" in given.parts and SUBJECTS["rabbitmq"] in subjects
     baseline = BASELINE
     if given.against is not None:
         try:
@@ -131,14 +159,19 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "bench.site.prepare", sessions], env=environ, cwd=ROOT, check=True)
         node.start()
         figures: dict[Subject, Figures] = {subject: defaultdict(list) for subject in subjects}
+        wires: dict[Wire, Figures] = {wire: defaultdict(list) for wire in WIRES if with_wires}
         for _ in range(given.repetitions):
             for subject, found in figures.items():
                 measure(subject, given, node, folder, found)
+            measure_wires(given, node, folder, wires)
     finally:
         node.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"\n{machine()}; medians of {given.repetitions}; ratios to: {baseline.name}\n")
-    print(table(figures, baseline))
+    print(f"\n{machine()}; medians of {given.repetitions}")
+    if any(figures.values()):
+        print(f"\nRatios to: {baseline.name}\n\n{table(figures, baseline)}")
+    if wires:
+        print(f"\nRatios to: {NATIVE.name}\n\n{table(wires, NATIVE, WIRE_COLUMNS)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The three measurements, each of one running subject."""
+"""The four measurements, each of one running subject."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ class Idle:
 
     kb_each: float
     handshakes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """(W) What a wire format costs: each event alone to a thousand, and the memory of one that waits for it."""
+
+    us_each: float
+    kb_each: float
 
 
 class Faulty(Exception):
@@ -145,3 +153,17 @@ def idle(wsload: Path, running: Running, count: int) -> Idle:
         time.sleep(2)
         after = resident_kb(running.server.pid)
     return Idle((after - before) / count, result["handshakes_per_s"])
+
+
+def wire_format(wsload: Path, running: Running, subscribers: int, seconds: float) -> Format:
+    """(W) A closed loop with one event outstanding: each delivery is a write of its own, nothing is joined."""
+    with _load(wsload, running, WARM_CONNECTIONS):
+        pass
+    time.sleep(0.5)
+    before = resident_kb(running.server.pid)
+    with _load(wsload, running, subscribers) as (load, _):
+        time.sleep(1)
+        after = resident_kb(running.server.pid)
+        options = ("--subscribers", str(subscribers), "--seconds", str(seconds), "--window", "1")
+        found = _publish(running, load, *options, "--server", str(running.server.pid))
+    return Format(1e6 / found["per_cpu_second"], (after - before) / subscribers)

@@ -61,6 +61,43 @@ def checkout(root: Path) -> Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Wire:
+    """A wire format: how wsload opens its connections.
+
+    Attributes:
+        name: in the table.
+        path: of the request; `%n` is the connection's number.
+        load: what it does until it hears events.
+    """
+
+    name: str
+    path: str
+    load: tuple[str, ...]
+
+
+NATIVE = Wire(
+    "native WebSocket",
+    "/livepush/ws",
+    ("--protocol", "livepush.v1", "--send", '{"op":"hello","n":0,"tab":"t%n"}', "--wait-for", '"welcome"'),
+)
+WIRES = (
+    NATIVE,
+    Wire("server-sent events", "/livepush/sse?channels=bench&tab=t%n", ("--stream", "--wait-for", '"welcome"')),
+    Wire(
+        "SockJS over WebSocket",
+        "/livepush/sockjs/000/s%n/websocket",
+        ("--wait", "1", "--send", r'["{\\"op\\":\\"hello\\",\\"n\\":0,\\"tab\\":\\"t%n\\"}"]', "--wait-for", "welcome"),
+    ),
+    Wire(
+        "Socket.IO over WebSocket",
+        "/socket.io/?EIO=4&transport=websocket",
+        ("--eio", "--wait", "1", "--send", '40{"tab":"t%n"}', "--wait-for", "livepush:welcome"),
+    ),
+)
+"""All that end in one write an event; over polling each event is a request of its own, which no ratio makes clearer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """A subject that serves.
 
@@ -77,12 +114,14 @@ class Running:
 
 
 @contextmanager
-def running(subject: Subject, folder: Path, fresh_broker: Callable[[], str]) -> Iterator[Running]:
+def running(subject: Subject, folder: Path, fresh_broker: Callable[[], str], wire: Wire = NATIVE) -> Iterator[Running]:
     """Starts a subject in a world of its own, and stops it.
 
     Args:
+        subject: which one.
         folder: of the site: its database and the file of cookies.
         fresh_broker: gives the URL of a virtual host that nobody has used.
+        wire: how the clients speak with livepush; the baseline knows only its own way.
     """
     port, amqp = free_ports(2)
     broker = f"embedded:{amqp}" if subject.embedded else fresh_broker()
@@ -97,7 +136,7 @@ def running(subject: Subject, folder: Path, fresh_broker: Callable[[], str]) -> 
         "--port",
         str(port),
         "--path",
-        "/livepush/ws",
+        wire.path,
         "--header",
         f"Origin: http://127.0.0.1:{port}",
     )
@@ -105,8 +144,7 @@ def running(subject: Subject, folder: Path, fresh_broker: Callable[[], str]) -> 
         command = [str(subject.programs / "twistd"), "-n", "--pidfile=", "livepush"]
         command += ["--settings", SETTINGS, "--pythonpath", str(subject.root), "--log-level", "warn"]
         command += ["--listen", f"tcp:{port}:interface=127.0.0.1"]
-        load += ("--header-file", f"{folder}/cookies", "--protocol", "livepush.v1")
-        load += ("--send", '{"op":"hello","n":0,"tab":"t%n"}', "--wait-for", '"welcome"')
+        load += ("--header-file", f"{folder}/cookies", *wire.load)
         ready = "/readyz"
     else:
         command = [sys.executable, "-m", "bench.spine", "--broker", broker, "--port", str(port)]

@@ -14,6 +14,10 @@
  *      and prints one line of JSON.  It exits 0 only when all N became ready
  *      and none was closed.
  *
+ * With --stream it asks for server-sent events in place of a WebSocket: what
+ * is said of frames holds for the blocks of the stream then, and no step can
+ * send.
+ *
  * An event is a marker found: several in one frame count each.  --seq n
  * checks that "n":<int> grows by one on every connection, so that loss,
  * duplicates and disorder show up in the result.  With --progress FILE the
@@ -89,7 +93,7 @@ static double      opt_seconds = 10;
 static double      opt_idle_stop;
 static double      opt_warmup;
 static double      opt_connect_timeout = 60;
-static int         opt_binary, opt_eio, opt_only_marked, opt_spin, opt_abort;
+static int         opt_binary, opt_eio, opt_only_marked, opt_spin, opt_abort, opt_stream;
 static int         opt_coalesce_us;
 static int         opt_stall;
 static int         opt_rcvbuf;
@@ -346,9 +350,10 @@ static void conn_connected(struct conn *c)
 
     expand(tmp, sizeof tmp, opt_path, strlen(opt_path), i, 0);
     o = (size_t)snprintf(req, sizeof req,
-        "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\n"
-        "Connection: Upgrade\r\nSec-WebSocket-Key: " WS_KEY "\r\n"
-        "Sec-WebSocket-Version: 13\r\n", tmp, opt_host, opt_port);
+        "GET %s HTTP/1.1\r\nHost: %s:%d\r\n%s", tmp, opt_host, opt_port,
+        opt_stream ? "Accept: text/event-stream\r\n"
+                   : "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: " WS_KEY "\r\n"
+                     "Sec-WebSocket-Version: 13\r\n");
     if (opt_protocol)
         o += (size_t)snprintf(req + o, sizeof req - o, "Sec-WebSocket-Protocol: %s\r\n", opt_protocol);
     for (int h = 0; h < opt_nheaders; h++) {
@@ -497,18 +502,32 @@ static size_t on_frames(struct conn *c, const char *p, size_t n, uint64_t now)
     return used;
 }
 
+/* Takes whole blocks of a stream from p; returns how many bytes it used. */
+static size_t on_blocks(struct conn *c, const char *p, size_t n, uint64_t now)
+{
+    size_t used = 0;
+    const char *end;
+    while (c->state != S_CLOSED && (end = memmem(p + used, n - used, "\n\n", 2)) != NULL) {
+        size_t len = (size_t)(end + 2 - (p + used));
+        on_data(c, p + used, len, len, now);
+        used += len;
+    }
+    if (n - used > SHARED_BUF - READ_SIZE - 16) conn_close(c, &err.protocol, "block too large for wsload");
+    return used;
+}
+
 /* The answer to the upgrade request.  Returns the bytes used, 0 for "more". */
 static size_t on_http(struct conn *c, char *p, size_t n)
 {
     char *end = memmem(p, n, "\r\n\r\n", 4);
     if (!end) return 0;
-    if (n < 12 || memcmp(p, "HTTP/1.1 101", 12) != 0) {
+    if (n < 12 || memcmp(p, opt_stream ? "HTTP/1.1 200" : "HTTP/1.1 101", 12) != 0) {
         char why[120];
         snprintf(why, sizeof why, "%.*s", (int)strcspn(p, "\r\n") < 100 ? (int)strcspn(p, "\r\n") : 100, p);
         conn_close(c, &err.http, why);
         return n;
     }
-    if (!memmem(p, (size_t)(end - p), WS_ACCEPT, strlen(WS_ACCEPT))) {
+    if (!opt_stream && !memmem(p, (size_t)(end - p), WS_ACCEPT, strlen(WS_ACCEPT))) {
         conn_close(c, &err.http, "wrong Sec-WebSocket-Accept");
         return n;
     }
@@ -539,7 +558,7 @@ static int conn_read(struct conn *c)
         if (c->state == S_CLOSED) return 0;
     }
     if (c->state >= S_STEPS) {
-        used += on_frames(c, shared + used, n - used, now_ns());
+        used += (opt_stream ? on_blocks : on_frames)(c, shared + used, n - used, now_ns());
         if (c->state == S_CLOSED) return 0;
     }
     size_t left = n - used;              /* keep what is not a whole frame */
@@ -620,7 +639,7 @@ static void close_all(void)
         if (opt_abort) {
             struct linger l = { 1, 0 };
             setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
-        } else if (c->state == S_READY) {
+        } else if (c->state == S_READY && !opt_stream) {
             send_frame(c, 8, "\x03\xe8", 2);
         }
         close(c->fd);
@@ -643,6 +662,7 @@ static const char *help =
 "  --header 'K: V'      extra request header (repeatable); %n = connection number\n"
 "  --header-file F      one extra header line per connection, in turn (cookies)\n"
 "  --protocol P         Sec-WebSocket-Protocol\n"
+"  --stream             server-sent events, no WebSocket\n"
 "  --inflight K         handshakes in flight (32)\n"
 "  --per-source K       connections per source address 127.0.0.2, .3 ... (10000)\n"
 "  --connect-timeout S  give up on what is not ready after S seconds (60)\n"
@@ -725,6 +745,7 @@ static void parse_options(int argc, char **argv)
         { "marker", 1, 0, OPT_MARKER }, { "seq", 1, 0, OPT_SEQ }, { "progress", 1, 0, OPT_PROGRESS },
         { "coalesce-us", 1, 0, OPT_COAL }, { "stall", 1, 0, OPT_STALL }, { "rcvbuf", 1, 0, OPT_RCVBUF },
         { "label", 1, 0, OPT_LABEL }, { "binary", 0, &opt_binary, 1 }, { "eio", 0, &opt_eio, 1 },
+        { "stream", 0, &opt_stream, 1 },
         { "only-marked", 0, &opt_only_marked, 1 }, { "spin", 0, &opt_spin, 1 },
         { "abort", 0, &opt_abort, 1 }, { "help", 0, 0, 'h' }, { 0, 0, 0, 0 } };
     int o;
