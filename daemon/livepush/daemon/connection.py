@@ -89,7 +89,6 @@ class Connection:
         "_below",
         "_codec",
         "_farewell",
-        "greets",
         "_inbox",
         "_leaving",
         "_limits",
@@ -100,6 +99,7 @@ class Connection:
         "_timer",
         "channels",
         "encoder",
+        "greets",
         "heard",
         "hub",
         "missed",
@@ -405,6 +405,7 @@ class Connection:
         if self.state is not State.OPEN or self.suspended:
             return
         self._suspended_at = self.hub.history.index
+        self.hub.suspensions += 1
         self.standing.suspend(self._give_up)
         self.hub.part(self)
         self.out.suspend()
@@ -503,11 +504,12 @@ class Connection:
 
     def tell_slow(self, channel: str) -> bytes:
         """The frame that stands for events which this client was too slow for."""
+        self.hub.slow += 1
         self.hub.look(self, (channel,))
         return self.encoder.resync(channel, "slow", self.hub.history.position())
 
     def end_slow(self) -> None:
-        """The client does not read, and was told before that events were dropped; or not the answers to its requests."""
+        """The client reads nothing, after events were dropped for that; or not the answers to its requests."""
         self.close(Close.TOO_SLOW, "this client reads too slowly")
 
     def pauseProducing(self) -> None:
@@ -531,6 +533,9 @@ class Connection:
             if self.missed >= 2:
                 self.close(Close.SILENT, "nothing received for two heartbeats")
                 return
+        self.out.beat()
+        if self.ended:
+            return
         self._link.ping()
         if self.state is State.OPEN and self.greets and not self.suspended:
             self._send(self.encoder.heartbeat(self.hub.history.position()))

@@ -20,6 +20,7 @@ This module is past 400 lines because who is in which room and what is written t
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred
@@ -89,6 +90,10 @@ class Hub:
         visitors: connections, and Engine.IO sessions, by where their client is.
         delivered: events given to transports since the start.
         bytes: of all that was given to them in the fan-out.
+        replayed: events replayed since the start.
+        unrecoverable: channels that came back and could not be replayed, by `why`.
+        slow: resyncs told to clients that read too slowly.
+        suspensions: of a connection, each time.
         departures: connections that have ended.
         latency: how long events take.
         writing: the frames of what the fan-out is writing.
@@ -115,7 +120,8 @@ class Hub:
         self.calls: Calls | None = None
         self.presence: Attention | None = None
         self.visitors = Census()
-        self.delivered = self.bytes = 0
+        self.delivered = self.bytes = self.replayed = self.slow = self.suspensions = 0
+        self.unrecoverable: Counter[str] = Counter()
         self.departures = Departures()
         self.latency = Latency(clock.seconds)
         self.writing: Sequence[Frame] = ()
@@ -349,6 +355,11 @@ class Hub:
         """How many have a transport, identified or not, ending or not."""
         return len(self._connections)
 
+    @property
+    def opened(self) -> int:
+        """How many there were since the start."""
+        return self._opened
+
     def everybody(self) -> list[Connection]:
         """All of them, now."""
         return list(self._connections)
@@ -413,6 +424,10 @@ class Hub:
         who = (connection.user, connection.tab)
         granted, frames = replay(connection.encoder, who, grants, answers, most)
         connection.out.pending.extend(frames)
+        for each in granted.values():
+            self.replayed += each.replayed
+            if each.resync is not None:
+                self.unrecoverable[each.resync] += 1
         self.look(connection)
         return granted
 

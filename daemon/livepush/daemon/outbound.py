@@ -15,8 +15,8 @@ transports, it is up to 64 KiB and one such write.
 Bound: `bound` bytes. From a quarter of it on events are conflated, each time that what is held has doubled. Over it, if
 that leaves more than three quarters, all frames of channels are dropped, and in the place of the first one stands a
 `resync` for each channel that lost something, before anything that carries a later position. If the peer reads nothing
-until the bound is passed again, or if the answers alone pass it, the connection ends with 4002. Frames are shared by all
-connections, so that what a thousand slow readers hold of one event is once in memory.
+for a whole heartbeat after that, or if the answers alone pass the bound, the connection ends with 4002. Frames are
+shared by all connections, so that what a thousand slow readers hold of one event is once in memory.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Outbound:
 
     Attributes:
         pending: frames of this turn; the hub appends.
-        write: takes joined frames (`Owner.writing`): the transport's own `write` as long as nothing is held, so that the
-            hot path does not ask.
+        write: takes joined frames (`Owner.writing`): the transport's own `write` as long as nothing is held, so
+            that the hot path does not ask.
     """
 
     __slots__ = (
@@ -78,7 +78,7 @@ class Outbound:
         self._bytes = 0
         self._mark = bound // SOFT  # over which events are conflated
         self._full = self._suspended = False
-        self._slow = False  # events were dropped, and nothing was read since
+        self._slow = 0  # since events were dropped and nothing was read: 1; a heartbeat later: 2
         self.pending: list[Frame] = []
         self.write = transport
 
@@ -111,8 +111,15 @@ class Outbound:
 
     def resume(self) -> None:
         """The peer has caught up."""
-        self._full = False
+        self._full, self._slow = False, 0
         self._drain()
+
+    def beat(self) -> None:
+        """A heartbeat has passed; who has read nothing for a whole one, and has lost events before it, can't follow."""
+        if self._slow == 2:
+            self._owner.end_slow()
+        elif self._slow:
+            self._slow = 2
 
     def suspend(self) -> None:
         """From here on nothing is written, whatever was given to this connection before."""
@@ -189,9 +196,10 @@ class Outbound:
                 lost.clear()
         self._held = kept
         self._weigh()
-        if self._bytes > self._bound or (self._slow and self._full):
+        if self._bytes > self._bound:
             self._owner.end_slow()
-        self._slow = self._full
+        elif self._full:
+            self._slow = max(self._slow, 1)
 
     def _weigh(self) -> None:
         self._bytes = sum(len(frame[1]) for frame in self._held)
@@ -209,7 +217,7 @@ class Outbound:
             self._transport(b"".join(piece))
         if not self.holds:
             self.write = self._transport
-            self._slow, self._mark = False, self._bound // SOFT
+            self._mark = self._bound // SOFT
 
 
 def _discard(_: bytes) -> None:

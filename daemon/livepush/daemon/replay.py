@@ -49,7 +49,7 @@ def replay(
         if event is None or view is None:
             continue
         frame = encoder.event(event, view, entry.id, entry.ts, entry.position)
-        frames.append((event.channel, frame))
+        frames.append((event.channel, frame) if event.key is None else (event.channel, frame, event.key))
         size += len(frame)
         if size > most:
             replayed = {channel for channel, grant in granted.items() if grant.replayed}
