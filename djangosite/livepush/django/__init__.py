@@ -1,6 +1,7 @@
 """The Django side of livepush: declare channels, publish what happened.
 
     from livepush.django import Audience, CallRefused, Channel, flush, publish, user_channel
+    from livepush.django import PresenceUnavailable, online, presence, stats
 
 Importing it imports neither Twisted nor pika; the connection to the broker is made when something is published.
 """
@@ -8,8 +9,21 @@ Importing it imports neither Twisted nor pika; the connection to the broker is m
 from __future__ import annotations
 
 from livepush.django.channels import Audience, Channel, user_channel
-from livepush.django.errors import CallRefused
+from livepush.django.errors import CallRefused, PresenceUnavailable
 from livepush.django.outlet import flush
 from livepush.django.publication import Publication, publish
+from livepush.django.registry import online, presence, stats
 
-__all__ = ["Audience", "CallRefused", "Channel", "Publication", "flush", "publish", "user_channel"]
+__all__ = [
+    "Audience",
+    "CallRefused",
+    "Channel",
+    "PresenceUnavailable",
+    "Publication",
+    "flush",
+    "online",
+    "presence",
+    "publish",
+    "stats",
+    "user_channel",
+]

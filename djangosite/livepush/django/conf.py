@@ -3,6 +3,8 @@
 Options of the daemon override what comes by environment, file or systemd credential (secrets only, see `credentials`),
 which overrides the settings, which override the defaults below. `docs/reference/settings.md` has the same table; a test
 compares the two.
+
+This module is past 400 lines because a setting, its default and what it may be are read together.
 """
 
 from __future__ import annotations

@@ -66,6 +66,10 @@ class CallRefused(Exception):
         self.message, self.code = str(message), code
 
 
+class PresenceUnavailable(Exception):
+    """Who is present can't be told: Redis is not there, does not answer, or knows of no daemon."""
+
+
 class TransactionOpen(RuntimeError):
     """A result was asked for before the commit that it waits for: it could only wait for itself."""
 
@@ -106,6 +110,18 @@ class ForeignIdentity(RuntimeError):
             f"`manage.py livepush relay --new-identity{option}`"
         )
         self.alias, self.bears = alias, bears
+
+
+class BadTicket(Exception):
+    """A ticket that is not good.
+
+    Attributes:
+        why: for people; the ticket itself stands in no message.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the ticket can't be used: {why}")
+        self.why = why
 
 
 class LeaseLost(Exception):

@@ -52,6 +52,10 @@ class NodeTests(SynchronousTestCase):
         """Nothing is missing in silence, and not all pages reload in the same second."""
         self.run_file("reload")
 
+    def test_presence(self) -> None:
+        """Who else is here, and that nobody knows."""
+        self.run_file("presence")
+
     def test_marking(self) -> None:
         """The id of a tab, and the requests that carry it."""
         self.run_file("marking")

@@ -44,6 +44,17 @@ export interface CallError extends Error {
   retry: boolean;
 }
 
+/** How who is on a channel has changed. */
+export interface Attendance {
+  channel: string;
+  join: Array<number | string>;
+  leave: Array<number | string>;
+  /** Why it is not known: `unavailable`, `too_many`, `connection`, `gone`; null where it is. */
+  why: string | null;
+  /** How many they are; null where that is not known either. */
+  count: number | null;
+}
+
 export type Unsubscribe = () => void;
 export type Reload = (channel: string, why: string) => void;
 
@@ -63,6 +74,8 @@ export interface Livepush {
   onResync(callback: Reload): Unsubscribe;
   onResync(channel: string, callback: Reload): Unsubscribe;
   onAccess(callback: (channel: string, audience: string | null, why: string | null) => void): Unsubscribe;
+  onPresence(channel: string, callback: (users: Array<number | string> | null, change: Attendance) => void): Unsubscribe;
+  presence(channel: string): Array<number | string> | null;
   onError(callback: (problem: Problem) => void): Unsubscribe;
 }
 
@@ -75,6 +88,8 @@ export const call: Livepush["call"];
 export const onStatus: Livepush["onStatus"];
 export const onResync: Livepush["onResync"];
 export const onAccess: Livepush["onAccess"];
+export const onPresence: Livepush["onPresence"];
+export const presence: Livepush["presence"];
 export const onError: Livepush["onError"];
 export const tab: string;
 

@@ -96,6 +96,7 @@
   const statusCallbacks = Callbacks("onStatus");
   const resyncCallbacks = Callbacks("onResync");
   const accessCallbacks = Callbacks("onAccess");
+  const presenceCallbacks = Callbacks("onPresence");
   const errorCallbacks = Callbacks("onError");
 
   function complain(code, message, channel, retry) {
@@ -316,7 +317,7 @@
 
   // ---------------------------------------------------------------------------------------------------------- channels
 
-  // name -> {name, handlers, audience: null while not granted, told: the audience that onAccess knows, declared: the
+  // name -> {name, handlers, watchers: how many onPresence, present: who is here, null while not known, audience: null while not granted, told: the audience that onAccess knows, declared: the
   // server gives it unasked, asked: a request is under way, refused: asking again would change nothing, at: the
   // position reached, null before the first}
   const channels = new Map();
@@ -333,7 +334,9 @@
     if (!found) {
       if (channels.size >= CHANNELS) throw new RangeError("livepush: more than " + CHANNELS + " channels on one page");
       found = { name, handlers: new Set(), audience: null, told: null, declared: false, asked: false, refused: false };
-      found.at = null;
+      found.at = found.present = null;
+      found.watchers = 0;
+      found.crowd = false; // so many are here that only their number is told
       channels.set(name, found);
     }
     return found;
@@ -378,14 +381,18 @@
 
   function difference(channel) {
     if (channel.asked) return null;
-    const wanted = channel.handlers.size > 0;
+    const wanted = isWanted(channel);
     if (wanted && channel.audience === null && !channel.refused) return "subscribe";
     if (!wanted && channel.audience !== null && !channel.declared) return "unsubscribe";
     return null;
   }
 
+  function isWanted(channel) {
+    return channel.handlers.size > 0 || channel.watchers > 0;
+  }
+
   function forget(channel) {
-    if (channel.handlers.size || channel.audience !== null || channel.declared || channel.asked) return;
+    if (isWanted(channel) || channel.audience !== null || channel.declared || channel.asked) return;
     if (channels.get(channel.name) !== channel) return;
     channels.delete(channel.name);
     cancel(channel.name);
@@ -409,6 +416,7 @@
   /** Taken away, or refused. The position stays, and so does a reload that it stands behind. */
   function withdraw(channel, why) {
     channel.audience = null;
+    unknown(channel, "gone");
     channel.refused = true; // until `back`, the next connection, or the next on()
     if (channel.told === null) return;
     channel.told = null;
@@ -433,7 +441,7 @@
       grant(request.channel, typeof message.audience === "string" ? message.audience : "", spread());
       if (message.resync) resync(request.channel.name, message.resync, spread());
     } else {
-      request.channel.audience = request.channel.told = null;
+      request.channel.audience = request.channel.told = request.channel.present = null;
     }
     settle(request.channel);
   }
@@ -475,6 +483,40 @@
     // What lay between is not replayed. Each process looks its users up a few at a time, so these come spread already.
     resync(channel.name, "back", 0);
     settle(channel);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- presence
+
+  /** Who else is on a channel: the whole list first, then who joined and who left. A new process begins anew. */
+  function presence(message) {
+    const channel = channels.get(message.channel);
+    if (!channel || channel.audience === null) return;
+    const before = channel.present;
+    if (Array.isArray(message.now)) channel.present = new Set(message.now);
+    else if (message.now === null) return void unknown(channel, String(message.why || ""), message.count);
+    else if (!before || !Array.isArray(message.join) || !Array.isArray(message.leave)) return;
+    else {
+      channel.present = new Set(before);
+      for (const user of message.leave) channel.present.delete(user);
+      for (const user of message.join) channel.present.add(user);
+    }
+    channel.crowd = false;
+    const now = Array.from(channel.present);
+    const join = now.filter((user) => !before || !before.has(user));
+    const leave = before ? Array.from(before).filter((user) => !channel.present.has(user)) : [];
+    if (before && !join.length && !leave.length) return;
+    presenceCallbacks.tell([now, { channel: channel.name, join, leave, why: null, count: now.length }], channel.name);
+  }
+
+  /** Who is here can't be said, or, with `count`, only how many. */
+  function unknown(channel, why, count) {
+    const crowd = typeof count === "number";
+    const said = channel.present === null && !channel.crowd && !crowd;
+    channel.present = null;
+    channel.crowd = crowd;
+    if (said) return;
+    const change = { channel: channel.name, join: [], leave: [], why, count: crowd ? count : null };
+    presenceCallbacks.tell([null, change], channel.name);
   }
 
   // ------------------------------------------------------------------------------------------------------------- calls
@@ -654,6 +696,8 @@
     state = next;
     status = Object.freeze(Object.assign({ state: next }, details));
     statusCallbacks.tell([status]);
+    if (state === "online") return;
+    for (const channel of Array.from(channels.values())) unknown(channel, "connection");
   }
 
   function send(message) {
@@ -708,7 +752,7 @@
 
   /** The channels of a hello with their positions. The first hello names none: it takes the declared ones. */
   function wanted() {
-    const all = Array.from(channels.values()).filter((channel) => channel.declared || channel.handlers.size);
+    const all = Array.from(channels.values()).filter((channel) => channel.declared || isWanted(channel));
     if (!all.some((channel) => channel.declared || channel.at !== null)) return null;
     // Nobody asks for the declared ones afterwards, so they go first where not all have room.
     if (all.length > GREETED) all.sort((one, other) => Number(other.declared) - Number(one.declared));
@@ -748,6 +792,7 @@
       else if (message.op === "gone") gone(message);
       else if (message.op === "back") back(message);
       else if (message.op === "goaway") goaway(message);
+      else if (message.op === "presence") presence(message);
       else if (message.op === "heartbeat") heartbeat(message);
       // An op of a later version is none of ours.
     }
@@ -1063,6 +1108,31 @@
       if (typeof name === "function") return resyncCallbacks.add(name);
       mustName("channel", name);
       return resyncCallbacks.add(callback, name);
+    },
+
+    /** Calls callback(users, {join, leave, why, count}) when who is on a channel changes; null: it is not known. */
+    onPresence(name, callback) {
+      mustName("channel", name);
+      mustCall("onPresence", callback);
+      const channel = record(name);
+      let remove = presenceCallbacks.add(callback, name);
+      channel.watchers += 1;
+      channel.refused = false;
+      settle(channel);
+      return () => {
+        if (!remove) return;
+        remove();
+        remove = null;
+        channel.watchers -= 1;
+        settle(channel);
+        if (state !== "online") forget(channel);
+      };
+    },
+
+    /** The users who are on a channel, as far as it is known: a list, or null. */
+    presence(name) {
+      const channel = channels.get(name);
+      return channel && channel.present ? Array.from(channel.present) : null;
     },
 
     /** Calls callback(channel, audience, why) when a channel is granted; with audience null when it is taken away. */

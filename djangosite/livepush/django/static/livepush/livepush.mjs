@@ -5,4 +5,4 @@ import "./livepush.js";
 const livepush = globalThis.livepush;
 
 export default livepush;
-export const { call, connect, close, on, onStatus, onResync, onAccess, onError, tab } = livepush;
+export const { call, connect, close, on, onStatus, onResync, onAccess, onPresence, onError, presence, tab } = livepush;
