@@ -22,7 +22,7 @@ POLLING = "/socket.io/?EIO=4&transport=polling"
 ENGINE_SOCKET = "/socket.io/?EIO=4&transport=websocket"
 SOCKJS = "/livepush/sockjs"
 STREAM = "/livepush/sse"
-SECONDS = 30.0
+SECONDS = 15.0
 
 
 class SecurityCase(SynchronousTestCase):
