@@ -25,14 +25,17 @@ class Program:
         command: the program and its arguments.
         folder: its working directory.
         environ: the whole of its environment.
+        listens: it has an input, which ends with `hang_up`.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, environ: Mapping[str, str], listens: bool = False
+    ) -> None:
         self._process = subprocess.Popen(
             command,
             cwd=folder,
             env=environ,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if listens else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -89,6 +92,11 @@ class Program:
         begun = time.monotonic()
         self.send(signal.SIGTERM)
         return self.wait(seconds), time.monotonic() - begun
+
+    def hang_up(self) -> None:
+        """Its input ends. May be called twice."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def wait(self, seconds: float = WAIT_SECONDS) -> int:
         """Its exit status, when it has ended; all output has been read then."""

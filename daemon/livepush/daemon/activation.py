@@ -19,6 +19,11 @@ from twisted.python.systemd import ListenFDs
 
 from livepush.daemon.errors import BadOption
 
+BLOCKING = (
+    "The listening socket has come as a blocking one, which it is then for every process that shares it: one that loses "
+    "the race for a client hangs. Write NonBlocking=yes into the [Service] section of the unit."
+)
+
 _NAME = re.compile(r"systemd:(?:.*:)?name=([^:]+)(?::|$)")
 _DOMAIN = re.compile(r"systemd:(?:domain=)?([A-Z0-9]+)(?::|$)")
 _OWN = "--listen tcp:8989:interface=127.0.0.1"
@@ -64,6 +69,18 @@ def check(listen: Sequence[str], found: ListenFDs | None = None) -> None:
             f"there: add --listen systemd:domain=INET:name={forgotten[0]}, or take it out of Sockets= of the unit"
         )
         raise BadOption("--listen", listen[0], why)
+
+
+def warnings(listen: Sequence[str], found: ListenFDs | None = None) -> list[str]:
+    """What is wrong with the sockets, and is no reason not to start.
+
+    Args:
+        listen: all endpoint descriptions, checked.
+        found: None: what was passed to this process. Not adopted yet: Twisted makes a socket non-blocking then.
+    """
+    named = (passed() if found is None else found).inheritedNamedDescriptors()
+    wanted = [match[1] for text in listen if (match := _NAME.match(text))]
+    return [BLOCKING] if any(os.get_blocking(named[name]) for name in wanted) else []
 
 
 def _check_one(text: str, count: int, named: Mapping[str, int]) -> None:

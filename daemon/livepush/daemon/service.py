@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from socket import gethostname
@@ -25,8 +26,10 @@ from livepush.daemon.errors import BadOption
 from livepush.daemon.front import Front
 from livepush.daemon.hub import Hub
 from livepush.daemon.lifecycle import Availability, Daemon, Listener
+from livepush.daemon.metrics import Metrics
 from livepush.daemon.options import CommandLine, loopback
 from livepush.daemon.pool import Pool
+from livepush.daemon.redemption import Redemption
 from livepush.daemon.presence import Presence, PresenceSettings
 from livepush.daemon.redisregistry import RedisRegistry
 from livepush.daemon.registry import MemoryRegistry, Registry
@@ -36,6 +39,7 @@ from livepush.daemon.sockjs import SockJSEndpoint
 from livepush.daemon.sockjsapp import SockJSSettings
 from livepush.daemon.sockjspush import classic, native
 from livepush.daemon.sse import SSEEndpoint
+from livepush.daemon.status import Status
 from livepush.daemon.web import Web, resources
 from livepush.daemon.websocket import WebSocketEndpoint
 from livepush.daemon.workers import Workers
@@ -117,6 +121,8 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     )
     feed = Feed(reactor, feed_settings, hub)
     hub.follow(feed.intake.log)
+    site.identifier.redemption = redemption = Redemption(reactor, feed.claim)
+    feed.on_claim = redemption.met
     hub.waiting.is_ready = lambda: feed.ready
     feed.watch(lambda _: hub.flush())
     availability = Availability(feed)
@@ -135,8 +141,9 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
         is_overloaded=lambda: site.identifier.is_full,
     )
     served = transports(front, conf.sockjs_prefixes, conf.sockjs_legacy, conf.sockjs_client)
-    tree = resources(served, settings.status_token, lambda: hub.connections, availability.reasons)
-    web = Web(tree, reactor, front.admission)
+    metrics = Metrics(front, feed, site.identifier, calls, presence)
+    status = Status(settings.status_token, lambda: hub.connections, availability.reasons, metrics.render)
+    web = Web(resources(served, status), reactor, front.admission)
     listeners = [
         Listener(
             _endpoint(reactor, text),
@@ -147,7 +154,9 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
         )
         for text in settings.listen
     ]
-    warnings = []
+    if command_line.status is not None:
+        listeners.append(_status_listener(reactor, command_line.status_of(settings.instance), status))
+    warnings = activation.warnings(listen)
     embedded = None
     if url.embedded:
         from livepush.broker.embedded import EmbeddedBroker  # nobody else needs a broker's code
@@ -181,6 +190,13 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
         warnings,
         presence=presence,
     )
+
+
+def _status_listener(reactor: Any, text: str, status: Status) -> Listener:
+    """Where this process alone tells of itself: nothing else is served there, and no client counts."""
+    web = Web(resources({}, replace(status, by_socket=True)), reactor)
+    remedy = "end what listens there, or name another address, one for each process ({instance} is its name)"
+    return Listener(_endpoint(reactor, text, "--status"), web, f"--status {text}", remedy)
 
 
 def make_workers(command_line: CommandLine, reactor: Any, environ: Mapping[str, str]) -> Workers:
@@ -291,13 +307,13 @@ def _load(command_line: CommandLine, reactor: Any) -> Site:
         raise BadOption("--settings", module, remedy) from error
 
 
-def _endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+def _endpoint(reactor: Any, text: str, option: str = "--listen") -> IStreamServerEndpoint:
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     except Exception as error:
         # Every kind of endpoint has its own parser, with its own errors: wrong kinds, missing files, odd arguments.
         remedy = f"is no endpoint that Twisted can open ({error}); one is tcp:8989:interface=127.0.0.1"
-        raise BadOption("--listen", text, remedy) from None
+        raise BadOption(option, text, remedy) from None
     return endpoint
 
 
