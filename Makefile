@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 # Given on the command line or in the environment, and read by djangosite/exchange/environment.py, where they are explained:
-# SITE_PORT PUSH_PORT AMQP_PORT BROKER DEMO_DIR ORDERS_FREE_LOCK_TIME
+# SITE_PORT PUSH_PORT PUSH_URL AMQP_PORT BROKER DEMO_DIR ORDERS_FREE_LOCK_TIME
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet

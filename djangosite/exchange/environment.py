@@ -4,6 +4,8 @@
     ----------------------  -----------  ---------------------------------------------------------------------------
     SITE_PORT               8000         the site, on 127.0.0.1
     PUSH_PORT               8989         the livepush daemon, on 127.0.0.1
+    PUSH_URL                             where browsers find it: wss://push.example.com/livepush/ws; empty: the page's
+                                         own host, at PUSH_PORT
     AMQP_PORT               5673         the embedded broker, on 127.0.0.1; of no meaning with another BROKER
     BROKER                  embedded:    or amqp://user:password@host:port/vhost of a RabbitMQ
     DEMO_DIR                .demo        in the checkout: SQLite file and secret key, mode 0700, files 0600
@@ -15,6 +17,7 @@ Standard library only: the demo runner uses it before anything is installed.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +42,7 @@ class Environment:
 
     site_port: int = 8000
     push_port: int = 8989
+    push_url: str = ""
     amqp_port: int = 5673
     broker: str = "embedded:"
     demo_dir: Path = ROOT / ".demo"
@@ -67,6 +71,7 @@ class Environment:
         return cls(
             site_port=_integer(environ, "SITE_PORT", default.site_port, 1, 65535),
             push_port=_integer(environ, "PUSH_PORT", default.push_port, 1, 65535),
+            push_url=_socket_url(environ, "PUSH_URL"),
             amqp_port=amqp_port,
             broker=broker,
             demo_dir=Path(environ.get("DEMO_DIR") or default.demo_dir).expanduser().absolute(),
@@ -90,11 +95,19 @@ class Environment:
         return f"embedded:{self.amqp_port}" if self.embedded else self.broker
 
     @property
+    def push_sources(self) -> list[str]:
+        """What pages connect to, as a Content-Security-Policy says it; empty: `PUSH_URL` is not set."""
+        scheme, _, rest = self.push_url.partition("://")
+        host = rest.partition("/")[0]
+        return [f"{each}://{host}" for each in (scheme, scheme.replace("ws", "http"))] if host else []
+
+    @property
     def variables(self) -> dict[str, str]:
         """The same as environment variables, for child processes."""
         return {
             "SITE_PORT": str(self.site_port),
             "PUSH_PORT": str(self.push_port),
+            "PUSH_URL": self.push_url,
             "AMQP_PORT": str(self.amqp_port),
             "BROKER": self.broker,
             "DEMO_DIR": str(self.demo_dir),
@@ -170,6 +183,13 @@ def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high
     if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
         raise BadVariable(f"{name} is {text[:40]!r}: must be a whole number from {low} to {high}")
     return int(text)
+
+
+def _socket_url(environ: Mapping[str, str], name: str) -> str:
+    text = environ.get(name, "").strip()
+    if text and not re.fullmatch(r"wss?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?", text):
+        raise BadVariable(f"{name} is {text[:60]!r}: must be such as wss://push.example.com/livepush/ws")
+    return text
 
 
 def _create(path: Path, text: str) -> None:

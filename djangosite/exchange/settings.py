@@ -91,6 +91,7 @@ WHITENOISE_MAX_AGE = 0
 
 LIVEPUSH_BROKER_URL = ENVIRONMENT.broker_url
 LIVEPUSH_PORT = ENVIRONMENT.push_port
+LIVEPUSH_URL = ENVIRONMENT.push_url or None
 LIVEPUSH_SOCKJS_PREFIXES = ["/orders"]
 LIVEPUSH_ALLOWED_ORIGINS = [f"http://{host}:{ENVIRONMENT.site_port}" for host in ALLOWED_HOSTS]
 
@@ -101,6 +102,7 @@ CONTENT_SECURITY_POLICY = {
     "connect-src": [
         "'self'",
         *(f"{scheme}://{host}:{ENVIRONMENT.push_port}" for host in ALLOWED_HOSTS for scheme in ("ws", "http")),
+        *ENVIRONMENT.push_sources,
     ],
     "img-src": ["'self'", "data:"],
     "object-src": ["'none'"],

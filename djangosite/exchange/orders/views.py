@@ -53,7 +53,8 @@ WAYS = (
 @login_required
 def page(request: HttpRequest, way: str) -> HttpResponse:
     """The list of orders, by one of the ways."""
-    context = {**_context(request, request.get_full_path()), "ways": WAYS, "push_port": conf().port}
+    push = {"push_port": conf().port, "push_url": conf().url or ""}
+    context = {**_context(request, request.get_full_path()), "ways": WAYS, **push}
     return render(request, f"orders/{way}.html", context)
 
 

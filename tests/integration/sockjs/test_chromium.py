@@ -31,6 +31,7 @@ TRANSPORTS = (
     "eventsource",
     "jsonp-polling",
     "iframe-eventsource",
+    "iframe-htmlfile",
     "iframe-xhr-polling",
 )
 PAGE = b"<!doctype html><meta charset=utf-8><title>page</title><script src=/static/sockjs.js></script>"

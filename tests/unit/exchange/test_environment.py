@@ -53,6 +53,8 @@ class ReadTests(SynchronousTestCase):
             ("SITE_PORT", "٨٠٠٠", "from 1 to 65535"),
             ("SITE_PORT", "9" * 5000, "from 1 to 65535"),
             ("BROKER", "embedded:x", "from 1 to 65535"),
+            ("PUSH_URL", "https://push.example.com/", "wss://push.example.com/livepush/ws"),
+            ("PUSH_URL", "wss://x; script-src *", "wss://push.example.com/livepush/ws"),
             ("BROKER", "redis://x", "amqp://user:password@host"),
             ("ORDERS_FREE_LOCK_TIME", "1.5", "from 0 to"),
             ("ORDERS_FREE_LOCK_TIME", "-5", "from 0 to"),
@@ -63,6 +65,14 @@ class ReadTests(SynchronousTestCase):
             self.assertTrue(text.startswith(name), text)
             self.assertIn(remedy, text)
             self.assertEqual(len(text.splitlines()), 1)
+
+    def test_push_url(self) -> None:
+        """Where browsers find the daemon; they may connect there and nowhere else."""
+        url = "wss://push.example.com:444/livepush/ws"
+        environment = Environment.read({"PUSH_URL": url})
+        self.assertEqual(environment.push_sources, ["wss://push.example.com:444", "https://push.example.com:444"])
+        self.assertEqual(Environment.read(environment.variables), environment)
+        self.assertEqual(Environment().push_sources, [])
 
     def test_same_port(self) -> None:
         """Two that want the same port are named both."""

@@ -80,7 +80,7 @@ class PageTests(ExchangeCase):
             self.assertEqual(re.findall(r'<script src="/static/(\S+)\.js" defer>', text), expected)
             self.assertEqual(re.findall(r'class="ways__link" href="([^"]+)"', text), list(PATHS))
             self.assertEqual(re.findall(r'href="([^"]+)" aria-current="page"', text), [path])
-            self.assertIn('data-push="8989"', text)
+            self.assertIn('data-push="8989" data-push-url=""', text)
             self.assertEqual("livepush-config" in text, path == "/")
 
     def test_moderator_without_lock(self) -> None:

@@ -175,7 +175,10 @@
 
   // ------------------------------------------------------------------------------------------------------- connection
 
-  window.ws_daemon = location.protocol + "//" + location.hostname + ":" + table.dataset.push;
+  // LIVEPUSH_URL names the WebSocket of livepush.js; the other endpoints are beside it.
+  window.ws_daemon = table.dataset.pushUrl
+    ? new URL(table.dataset.pushUrl.replace(/^ws/, "http")).origin
+    : location.protocol + "//" + location.hostname + ":" + table.dataset.push;
   const asked = new URLSearchParams(location.search).get("transports");
   window.ws_transports = asked ? asked.split(",") : undefined; // of the client library; undefined: all that it has
 
