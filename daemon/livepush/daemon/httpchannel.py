@@ -100,7 +100,7 @@ class Channel(HTTPChannel):
 
     def _be_late(self) -> None:
         self._deadline = None
-        if self.requests:
+        if self.requests or self._buffer:
             self.refuse(408)
         else:
             self.timeoutConnection()
