@@ -46,6 +46,7 @@ TEMPLATES = [
     }
 ]
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
+LIVEPUSH_SIGNALS: list[str] = []  # tests make users without a broker; those of the receivers connect them themselves
 ORDERS_FREE_LOCK_TIME = 60
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "/static/"

@@ -2,6 +2,7 @@
 
     from livepush.django import Audience, CallRefused, Channel, flush, publish, user_channel
     from livepush.django import PresenceUnavailable, online, presence, stats
+    from livepush.django import disconnect, identity_changed, revoke
 
 Importing it imports neither Twisted nor pika; the connection to the broker is made when something is published.
 """
@@ -9,6 +10,7 @@ Importing it imports neither Twisted nor pika; the connection to the broker is m
 from __future__ import annotations
 
 from livepush.django.channels import Audience, Channel, user_channel
+from livepush.django.control import disconnect, identity_changed, revoke
 from livepush.django.errors import CallRefused, PresenceUnavailable
 from livepush.django.outlet import flush
 from livepush.django.publication import Publication, publish
@@ -20,10 +22,13 @@ __all__ = [
     "Channel",
     "PresenceUnavailable",
     "Publication",
+    "disconnect",
     "flush",
+    "identity_changed",
     "online",
     "presence",
     "publish",
+    "revoke",
     "stats",
     "user_channel",
 ]

@@ -15,8 +15,12 @@ class LivepushConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the system checks, and imports every app's `push.py`."""
+        """Registers the system checks, listens to what Django tells of users, and imports every app's `push.py`."""
         from livepush.django import checks
+        from livepush.django.conf import setting
+        from livepush.django.receivers import receivers
 
         checks.register()
+        receivers.unrelated = frozenset(setting("unrelated_user_fields"))
+        receivers.connect(setting("signals"))
         autodiscover_modules("push")

@@ -44,9 +44,13 @@ def is_waiting(connection: BaseDatabaseWrapper, thing: Waiting) -> bool:
 
 
 def last_waiting(connection: BaseDatabaseWrapper) -> Waiting | None:
-    """What was registered last, if it is ours and stands or falls with what is registered now."""
+    """What was registered last, if it is ours and stands or falls with what is registered now.
+
+    `atomic(savepoint=False)`, as around each change of a many-to-many field, is a None among the savepoints, and can't
+    be rolled back alone.
+    """
     entries: list[tuple[Any, ...]] = list(connection.run_on_commit[-1:])
-    if not entries or entries[0][0] != set(connection.savepoint_ids):
+    if not entries or entries[0][0] - {None} != set(connection.savepoint_ids) - {None}:
         return None
     thing = getattr(entries[0][1], "__self__", None)
     return thing if isinstance(thing, Waiting) else None

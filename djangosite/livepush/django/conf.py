@@ -37,6 +37,9 @@ PATH = "/livepush/ws"
 ABSENT: Any = object()
 """A setting that is not given; None is a value."""
 
+SIGNALS = ("logout", "sessions", "users", "permissions")
+"""What `LIVEPUSH_SIGNALS` may name; see `livepush.django.receivers`."""
+
 _MIB = 2**20
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.IGNORECASE | re.ASCII)
 _PATH = re.compile(r"(?:/[A-Za-z0-9_-]+){1,8}", re.ASCII)
@@ -204,6 +207,19 @@ def _prefixes(value: Any) -> tuple[str, ...]:
     return tuple(taken)
 
 
+def _signals(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset) or set(value) - set(SIGNALS):
+        raise ValueError(f"must be a list of some of {', '.join(map(repr, SIGNALS))}; an empty one: none")
+    return tuple(name for name in SIGNALS if name in value)
+
+
+def _field_names(value: Any) -> tuple[str, ...]:
+    names = value if isinstance(value, list | tuple | set | frozenset) else [value]
+    if isinstance(value, str) or not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise ValueError('must be a list of names of fields, such as ["last_login"]')
+    return tuple(sorted(names))
+
+
 def _script(value: Any) -> str | None:
     if value is not None and not (isinstance(value, str) and _SCRIPT.fullmatch(value)):
         raise ValueError("must be None or the address of a script, such as /static/sockjs.min.js")
@@ -238,6 +254,8 @@ class Conf:
     publish_url: str | None = _setting(None, _publish_url, secret=True)
     allowed_origins: tuple[str, ...] | None = _setting(None, _origins)
     anonymous: bool = _setting(False, _flag)
+    signals: tuple[str, ...] = _setting(SIGNALS, _signals)
+    unrelated_user_fields: tuple[str, ...] = _setting(("last_login",), _field_names)
     auth_database: str = _setting("default", _text)
     auth_threads: int = _setting(4, _integer(1, 64))
     auth_queue: int = _setting(10_000, _integer(1, 1_000_000))
@@ -329,6 +347,24 @@ def conf() -> Conf:
         raise found[0]
     key = salted_hmac("livepush.embedded", "password", algorithm="sha256").hexdigest()
     return Conf(**_given(), embedded_password=key)
+
+
+def setting(name: str) -> Any:
+    """One setting, by the name of its field, read without the others; a faulty one, which `faults` tells, is as if it
+    was not given."""
+    value = given_value(name)
+    if value is not ABSENT:
+        try:
+            return _check(name, value)
+        except BadSetting:
+            pass
+    return _field(name).default
+
+
+def session_engine() -> str:
+    """Django's own setting."""
+    engine: str = django_settings.SESSION_ENGINE
+    return engine
 
 
 def faults(environ: Mapping[str, str] = os.environ) -> list[BadSetting]:

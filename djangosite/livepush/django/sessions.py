@@ -162,6 +162,17 @@ class Sessions:
         return _Claim(key, path, pk, data.get(HASH_SESSION_KEY))
 
 
+def have_keys(engine: str) -> bool:
+    """Whether sessions are kept under a key; with signed_cookies they are not kept at all.
+
+    Args:
+        engine: SESSION_ENGINE.
+    """
+    from django.contrib.sessions.backends import signed_cookies
+
+    return not issubclass(importlib.import_module(engine).SessionStore, signed_cookies.SessionStore)
+
+
 def read_session(store: Any) -> dict[str, Any]:
     """A session's data, empty where there is none; like `store.load()`, but without writing.
 

@@ -7,10 +7,12 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
+from django.test import override_settings
 
-from livepush.broker.envelope import Kind
-from livepush.broker.errors import Refused, Unroutable
+from livepush.broker.envelope import Kind, session_hash
+from livepush.broker.errors import BadName, Refused, Unroutable
 from livepush.django.control import Controls
+from livepush.django.errors import UndeclaredChannel
 from livepush.django.outlet import Outlet
 from livepush.django.publication import failures
 from livepush.django.signals import publication_failed
@@ -103,6 +105,60 @@ class IdentityTests(CommittedCase):
         with transaction.atomic():
             self.changed(1, using="other")
             self.assertEqual(self.users, ["1"])
+
+
+class RevokeTests(CommittedCase):
+    """What Django does not see, the site says."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        publishing, self.recorder = make_publishing()
+        self.controls = Controls(Outlet(lambda: self.recorder), publishing._registry)
+
+    def test_revoke(self) -> None:
+        """A user's, or everybody's, place in one channel; a visitor without a name has none."""
+        for user in (get_user_model()(pk=7), 8, None, AnonymousUser()):
+            self.controls.revoke(user, "rooms.5")
+        told = [{"what": "revoke", "user": user, "channel": "rooms.5"} for user in ("7", "8", None)]
+        self.assertEqual((self.recorder.bodies, self.recorder.drafts[0].key), (told, "control.revoke"))
+        self.controls.revoke(7, "user.7")
+
+    def test_no_channel(self) -> None:
+        """A name that is none, or that nobody declares, is refused where it is written."""
+        self.assertRaises(BadName, self.controls.revoke, None, "#")
+        self.assertRaises(UndeclaredChannel, self.controls.revoke, None, "romms.5")
+        self.assertEqual(self.recorder.drafts, [])
+
+    def test_disconnect(self) -> None:
+        """A user, or a session, whose key is not sent."""
+        self.controls.disconnect(get_user_model()(pk=7), "moved")
+        self.controls.disconnect("a-session-key")
+        user, session = self.recorder.bodies
+        self.assertEqual(user, {"what": "disconnect", "user": "7", "session": None, "why": "moved"})
+        self.assertEqual((session["user"], session["session"]), (None, session_hash("a-session-key")))
+        self.assertNotIn(b"a-session-key", self.recorder.drafts[1].body)
+
+    def test_nobody_to_disconnect(self) -> None:
+        """A primary key may be a session's key by mistake; what can't be told apart is refused."""
+        for wrong in (7, None, object()):
+            self.assertRaises(TypeError, self.controls.disconnect, wrong)
+        for whom in (get_user_model()(), AnonymousUser(), ""):
+            self.assertRaises(ValueError, self.controls.disconnect, whom)
+        for why in ("\n", "ä" * 61, 7):
+            self.assertRaises(ValueError, self.controls.disconnect, "a-session-key", why)
+        with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):
+            self.assertRaises(ValueError, self.controls.disconnect, "a-session-key")
+
+    def test_at_the_commit(self) -> None:
+        """All in one hook; what a look at everybody finds out is not told twice, a `disconnect` is never left out."""
+        with transaction.atomic():
+            self.controls.disconnect(get_user_model()(pk=7))
+            self.controls.identity_changed(8)
+            self.controls.revoke(8, "rooms.5")
+            self.controls.identity_changed()
+            self.assertEqual(self.recorder.drafts, [])
+        self.assertEqual([body["what"] for body in self.recorder.bodies], ["identity", "disconnect", "revoke"])
+        self.assertIsNone(self.recorder.bodies[0]["user"])
 
 
 class FailureTests(CommittedCase):
