@@ -18,6 +18,7 @@ have been carried out: as with any request whose answer is lost, only the site c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,9 @@ from livepush.wire.requests import Call, ErrorCode
 
 Perform = Callable[[Snapshot, str | None, Call], Json]
 """Blocking: the answer for a user with a tab, or `Refusal`, or `LoggedOut`; see `livepush.daemon.receiver`."""
+
+_WORDS = frozenset(map(str, ErrorCode))
+_BUSY = Refusal(ErrorCode.BUSY, "the server can't answer now", retry=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +113,16 @@ class Calls:
         threads: with as many jobs and threads as the settings say.
         perform: answers one call, in a thread.
         clock: the reactor's.
+
+    Attributes:
+        outcomes: of calls since the start: "ok", a word of `ErrorCode`, or for the site's own words "refused".
     """
 
     def __init__(self, settings: CallSettings, threads: Threads, perform: Perform, clock: IReactorTime) -> None:
         self._settings, self._threads, self._perform, self._clock = settings, threads, perform, clock
         self._jobs: dict[Connection, set[_Job]] = {}
         self._left: dict[str, set[_Job]] = {}  # by user: begun for connections that have ended
+        self.outcomes: Counter[str] = Counter()
 
     @property
     def in_flight(self) -> int:
@@ -133,7 +141,7 @@ class Calls:
         """Starts a call; the connection is answered exactly once, unless it ends before."""
         refusal = self._refusal(connection, call)
         if refusal is not None:
-            connection.refuse(call.n, refusal.code, refusal.message, refusal.retry)
+            self._refuse(connection, call.n, refusal)
             return
         job = _Job(connection, call)
         self._jobs.setdefault(connection, set()).add(job)
@@ -180,21 +188,22 @@ class Calls:
         if not self._settle(job):
             return
         if answer is not None:
+            self.outcomes["ok"] += 1
             connection.answer(n, answer)
         elif isinstance(error, Refusal):
-            connection.refuse(n, error.code, error.message, error.retry)
+            self._refuse(connection, n, error)
         elif isinstance(error, LoggedOut):
             connection.suspend()  # what is pending for him is not his any more
             connection.close(Close.IDENTITY, "the login has ended")
         else:
-            connection.refuse(n, ErrorCode.BUSY, "the server can't answer now", retry=True)
+            self._refuse(connection, n, _BUSY)
 
     def _late(self, job: _Job) -> None:
         never_began = job.take()
         self._settle(job)
         if never_began:
             self._leave(job)
-            job.connection.refuse(job.call.n, ErrorCode.BUSY, "the server can't answer now", retry=True)
+            self._refuse(job.connection, job.call.n, _BUSY)
             return
         self._log.warn(
             "receive() of {channel} has not answered {type!r} within {seconds} s; its thread goes on.",
@@ -202,8 +211,12 @@ class Calls:
             type=job.call.type,
             seconds=self._settings.seconds,
         )
-        message = "no answer in time; it may have been done, or still be"
-        job.connection.refuse(job.call.n, ErrorCode.TIMEOUT, message)
+        late = Refusal(ErrorCode.TIMEOUT, "no answer in time; it may have been done, or still be")
+        self._refuse(job.connection, job.call.n, late)
+
+    def _refuse(self, connection: Connection, n: int | None, refusal: Refusal) -> None:
+        self.outcomes[str(refusal.code) if refusal.code in _WORDS else "refused"] += 1
+        connection.refuse(n, refusal.code, refusal.message, refusal.retry)
 
     def _leave(self, job: _Job) -> None:
         """The connection, or its user, may have one call more."""

@@ -44,6 +44,7 @@ from livepush.daemon.settings import Limits
 from livepush.daemon.socketio import Member, SocketIO
 from livepush.daemon.sockjs import SockJSEndpoint
 from livepush.daemon.sockjsapp import SockJSSession, SockJSSettings
+from livepush.daemon.status import Status
 from livepush.daemon.transport import EagerServer
 from livepush.daemon.web import Web, resources
 from livepush.wire.socketio import Kind, Packet
@@ -81,6 +82,10 @@ class Nobody:
     async def may_return(self, snapshot: Snapshot) -> bool:
         """Nobody."""
         return False
+
+    async def redeem(self, ticket: str) -> Snapshot | None:
+        """Nobody's."""
+        return None
 
     def binding(self, cookies: str) -> str:
         """No session."""
@@ -296,7 +301,7 @@ def listen(reactor: Any, port: int, times: EngineSettings = TIMES) -> Any:
         The listening port.
     """
     front = Front(Hub(Directory(()), reactor), Nobody(), AnyOrigin(), LIMITS, reactor, lambda: True)
-    web = Web(resources(applications(front, times), None, lambda: 0, lambda: ()), reactor, front.admission)
+    web = Web(resources(applications(front, times), Status()), reactor, front.admission)
     listening = reactor.listenTCP(port, web, interface=LOOPBACK)
     listening.transport = EagerServer
     return listening

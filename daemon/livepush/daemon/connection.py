@@ -4,8 +4,9 @@
     -----------   ---------------------------------------------   ----------------------------------------------------
     IDENTIFYING   the session is looked up in the thread pool;    a user: GREETING (or OPEN, a listener); nobody: 4401;
                   nothing is read from the client                 no room or no database: 4029
-    GREETING      waits for `hello`, then for the feed and what   `hello`: OPEN; 10 s since it was opened: 4408
-                  it takes to answer it
+    GREETING      waits for `hello`, then for the feed and what   `hello`: OPEN; 10 s since it was opened: 4408; `hello`
+                  it takes to answer it. Who has no session may   without a ticket of who is nobody yet, or with one that
+                  be nobody until then, and show a ticket         is not good: 4401
     OPEN          events, requests                                either side closes: CLOSING
     CLOSING       nothing is delivered or handled any more; late  the transport has gone
                   answers of the thread pool are thrown away
@@ -232,7 +233,14 @@ class Connection:
             self._timer = None
 
     async def _identify(self, cookies: str) -> None:
-        snapshot = await self.standing.identify(cookies)
+        try:
+            snapshot = await self.standing.identify(cookies)
+        except LoggedOut:
+            if not self.greets or not self.standing.may_show_ticket(cookies):
+                raise
+            if self.state is State.IDENTIFYING:
+                self.state = State.GREETING
+            return
         if self.state is not State.IDENTIFYING:
             return
         self.user = snapshot.user
@@ -326,8 +334,20 @@ class Connection:
         if self.state is State.OPEN and self.greets:
             self._error(hello.n, ErrorCode.UNEXPECTED, "hello was said before")
             return
+        if hello.ticket is not None and self.state is State.OPEN:
+            self._error(hello.n, ErrorCode.UNEXPECTED, "a ticket comes with the first thing that is said")
+            return
         limits = self._limits
         self._stop_timer()
+        if hello.ticket is not None:
+            user = (await self.standing.redeem(hello.ticket)).user
+            if self.ended:
+                return
+            self.hub.unidentified(self)
+            self.user = user
+            self.hub.identified(self, user)
+        elif self.standing.snapshot is None:
+            raise LoggedOut
         after = self._heard_from(self.hub.history.index if self.state is State.OPEN else self._opened_at)
         named = None
         if hello.channels is not None:
@@ -346,8 +366,8 @@ class Connection:
             self.hub.unsubscribe(self, channel)
         granted = self.hub.subscribe(self, grants, answers, limits.outbound_bytes)
         self._remember_refused(answers)
-        at, user = self.hub.history.position(), self.standing.known().wire_user
-        welcome = requests.Welcome(self.name, user, limits.heartbeat_seconds, limits.retry_ms, at, granted, hello.token)
+        at, name = self.hub.history.position(), self.standing.known().wire_user
+        welcome = requests.Welcome(self.name, name, limits.heartbeat_seconds, limits.retry_ms, at, granted, hello.token)
         self._send(self.encoder.welcome(hello.n, welcome))
         if hello.channels is not None and len(hello.channels) > limits.subscriptions:
             self._too_many(hello.n)

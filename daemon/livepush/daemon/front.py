@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -38,6 +39,7 @@ class Front:
         is_overloaded: whether a new connection would be closed at once, because nobody can say now whose it is.
         heartbeat: of all connections; whoever makes one adds it, and discards it when it has gone.
         admission: who is let in.
+        refused: how many were not, by a word for why.
     """
 
     hub: Hub
@@ -50,10 +52,17 @@ class Front:
     is_overloaded: Callable[[], bool] = lambda: False
     heartbeat: Heartbeat = field(init=False)
     admission: Admission = field(init=False)
+    refused: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "heartbeat", Heartbeat(self.limits.heartbeat_seconds, self.clock))
         object.__setattr__(self, "admission", Admission(self.limits, self.proxies, self.hub.visitors))
+
+    def adopt(self, limits: Limits, origins: Origins) -> None:
+        """Other limits and origins, for who comes from now on."""
+        object.__setattr__(self, "limits", limits)
+        object.__setattr__(self, "origins", origins)
+        self.admission.limits = limits
 
     def closed_because(self, place: str | None) -> tuple[str, int] | None:
         """Why there can be no new connection now, and after how many seconds to ask again; None: there can.
@@ -62,11 +71,15 @@ class Front:
             place: where it would come from; None: from nowhere that is counted.
         """
         if not self.is_ready():
+            self.refused["not_ready"] += 1
             return NOT_READY, 1
         if self.hub.connections >= self.limits.connections:
+            self.refused["full"] += 1
             return FULL, 5
         if self.is_overloaded():
+            self.refused["overloaded"] += 1
             return OVERLOADED, OVERLOADED_SECONDS
         if self.admission.is_crowded(place):
+            self.refused["crowded"] += 1
             return CROWDED, CROWDED_SECONDS
         return None

@@ -378,6 +378,14 @@ class Hub:
         if user is not None:
             self._users.setdefault(user, {})[connection] = None
 
+    def unidentified(self, connection: Connection) -> None:
+        """It is nobody's any more, or another one's from now on."""
+        user = connection.user
+        if user is not None and user in self._users:
+            self._users[user].pop(connection, None)
+            if not self._users[user]:
+                del self._users[user]
+
     def is_crowded(self, connection: Connection, most: int, greeted: bool = False) -> bool:
         """Whether a connection is one too many of its user; several of one tab count once.
 
@@ -492,11 +500,7 @@ class Hub:
         self.look(connection)
         if self.calls is not None:
             self.calls.forget(connection)
-        user = connection.user
-        if user is not None and user in self._users:
-            self._users[user].pop(connection, None)
-            if not self._users[user]:
-                del self._users[user]
+        self.unidentified(connection)
 
     def forget(self, connection: Connection) -> None:
         """Its transport has gone."""

@@ -20,6 +20,8 @@ from livepush.daemon.logs import FORMATS, LEVELS
 
 MAX_WORKERS = 256
 
+INSTANCE = "{instance}"
+
 _INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _TCP = re.compile(r"(?:tcp|tcp4|tcp6|ssl):(?:.*:)?(?:port=)?(-?[0-9]+)(?=:|$)")
 
@@ -37,6 +39,8 @@ class CommandLine:
         log_format: how, a word of `logs.FORMATS`.
         instance: what this process is called among those of this machine, in logs and in the broker's list of queues.
         workers: how many processes share the sockets; None: this one is alone.
+        status: an endpoint description at which this process alone is asked how it is; `{instance}` in it stands for
+            the process's name. None: it is asked where it listens.
 
     Raises:
         BadOption: a value that the daemon can't start with.
@@ -50,6 +54,7 @@ class CommandLine:
     log_format: str = "text"
     instance: str = "1"
     workers: int | None = None
+    status: str | None = None
 
     def __post_init__(self) -> None:
         if self.settings is not None and not all(word.isidentifier() for word in self.settings.split(".")):
@@ -73,6 +78,15 @@ class CommandLine:
             raise BadOption("--instance", self.instance, "must be 1 to 32 letters, digits, - and _, such as 1")
         if self.workers is not None:
             _check_workers(self.workers, self.broker)
+        if self.status is not None:
+            _check_description(self.status_of(self.instance), "--status", "unix:/run/livepush/status.sock")
+            if self.workers is not None and INSTANCE not in self.status:
+                remedy = f"must hold {INSTANCE}, which stands for a worker's name: each needs an address of its own"
+                raise BadOption("--status", self.status, f"{remedy}, such as unix:/run/livepush-{INSTANCE}.sock")
+
+    def status_of(self, instance: str) -> str:
+        """The endpoint description for a process of this name."""
+        return (self.status or "").replace(INSTANCE, instance)
 
     @property
     def shows_password(self) -> bool:
@@ -100,6 +114,7 @@ class Options(usage.Options):
         ["log-level", None, "info", f"The least level that is logged: {', '.join(LEVELS)}."],
         ["log-format", None, "text", f"How: {', '.join(FORMATS)} (one object a line)."],
         ["instance", None, "1", "What this process is called among several, in the broker's list of queues."],
+        ["status", None, None, "Answer /healthz, /readyz, /metrics here too; {instance} in it is the process's name."],
         ["workers", None, None, "So many processes that share the sockets, each with a queue of its own."],
     ]
     compData = usage.Completions(optActions={"pythonpath": usage.CompleteDirs(), "log-level": list(LEVELS)})
@@ -140,6 +155,7 @@ class Options(usage.Options):
                 self["log-format"],
                 self["instance"],
                 None if self["workers"] is None else _workers(self["workers"]),
+                self["status"],
             )
         except BadOption as error:
             raise usage.UsageError(str(error)) from None
@@ -177,14 +193,14 @@ def _check_workers(workers: int, broker: str | None) -> None:
         raise BadOption("--workers", workers, f"{remedy}, or leave --workers out")
 
 
-def _check_description(text: str) -> None:
+def _check_description(text: str, option: str = "--listen", socket: str = "unix:/run/livepush.sock") -> None:
     kind, colon, _ = text.partition(":")
     if not colon or not kind:
-        right = "such as tcp:8989:interface=127.0.0.1 or unix:/run/livepush.sock"
-        raise BadOption("--listen", text, f"must be an endpoint description in Twisted's form, {right}")
+        right = f"such as tcp:8989:interface=127.0.0.1 or {socket}"
+        raise BadOption(option, text, f"must be an endpoint description in Twisted's form, {right}")
     found = _TCP.match(text)
     if found is not None and not 0 <= int(found[1]) <= 65535:
-        raise BadOption("--listen", text, f"port {found[1]} must be from 1 to 65535")
+        raise BadOption(option, text, f"port {found[1]} must be from 1 to 65535")
 
 
 def _check_broker(text: str) -> None:

@@ -29,8 +29,8 @@ def bare(status: int) -> bytes:
 
 
 def plain(request: Request, code: int, text: str, headers: Mapping[str, str] | None = None) -> bytes:
-    """Sets status and headers and gives the body, one line of text."""
-    body = text.encode() + b"\n"
+    """Sets status and headers and gives the body, text of one line or more."""
+    body = text.encode().removesuffix(b"\n") + b"\n"
     request.setResponseCode(code)
     secured = {
         "Content-Type": "text/plain; charset=utf-8",

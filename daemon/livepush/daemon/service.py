@@ -29,10 +29,12 @@ from livepush.daemon.lifecycle import Availability, Daemon, Listener
 from livepush.daemon.metrics import Metrics
 from livepush.daemon.options import CommandLine, loopback
 from livepush.daemon.pool import Pool
-from livepush.daemon.redemption import Redemption
 from livepush.daemon.presence import Presence, PresenceSettings
+from livepush.daemon.reading import Reading
+from livepush.daemon.redemption import Redemption
 from livepush.daemon.redisregistry import RedisRegistry
 from livepush.daemon.registry import MemoryRegistry, Registry
+from livepush.daemon.reload import Settled
 from livepush.daemon.ring import RingSettings
 from livepush.daemon.settings import Limits, Settings
 from livepush.daemon.sockjs import SockJSEndpoint
@@ -55,13 +57,14 @@ DRAIN_SECONDS = 10.0
 """Where other processes take the clients over, and `LIVEPUSH_DRAIN_SECONDS` says nothing."""
 
 
-def make_service(command_line: CommandLine, reactor: Any, site: Site | None = None) -> Daemon:
+def make_service(command_line: CommandLine, reactor: Any, site: Site | None = None, key: bytes | None = None) -> Daemon:
     """The daemon for a command line.
 
     Args:
         command_line: overrides the site's settings.
         reactor: that it will run on.
         site: the Django site, where Django is set up already; else it is set up here, which blocks.
+        key: with which its settings can be read anew; None: they can't.
 
     Raises:
         BadOption: the daemon can't start with an option, or with what Django's settings say in its place.
@@ -121,6 +124,7 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
     )
     feed = Feed(reactor, feed_settings, hub)
     hub.follow(feed.intake.log)
+    feed.intake.on_arrival = hub.latency.arrived
     site.identifier.redemption = redemption = Redemption(reactor, feed.claim)
     feed.on_claim = redemption.met
     hub.waiting.is_ready = lambda: feed.ready
@@ -177,7 +181,7 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
             "The broker's password stands on the command line, where every user of this machine can read it: "
             "give the URL in the environment, as LIVEPUSH_BROKER_URL."
         )
-    return Daemon(
+    daemon = Daemon(
         reactor,
         settings,
         listeners,
@@ -190,6 +194,11 @@ def make_service(command_line: CommandLine, reactor: Any, site: Site | None = No
         warnings,
         presence=presence,
     )
+    if key is not None:
+        default = DRAIN_SECONDS if shared else 0.0
+        set_drain = lambda seconds: daemon.take_time(default if seconds is None else seconds)  # noqa: E731
+        daemon.settled = Settled(Reading.of(site, key), front, set_drain)
+    return daemon
 
 
 def _status_listener(reactor: Any, text: str, status: Status) -> Listener:

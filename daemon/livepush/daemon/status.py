@@ -1,12 +1,15 @@
-"""`/healthz` and `/readyz`: is the process alive, and may clients be sent to it; and what every other path answers.
+"""`/healthz`, `/readyz` and `/metrics`: is the process alive, may clients be sent to it, and what does it do; and what
+every other path answers.
 
-Both are for the machine itself and for who holds the token: they are answered on a loopback connection without any
+They are for the machine itself and for who holds the token: they are answered on a loopback connection without any
 header that a proxy adds, or with `Authorization: Bearer <LIVEPUSH_STATUS_TOKEN>`. To anybody else they do not exist.
+Where processes share their sockets, each has them for itself at `--status`.
 
     path       answer
     --------   --------------------------------------------------------------------------------------------------------
     /healthz   200 {"alive": true, "connections": 12}
     /readyz    200 {"ready": true}, or 503 {"ready": false, "reasons": ["broker: connecting to 10.0.0.5:5672"]}
+    /metrics   200, Prometheus' text format; see `metrics`
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hmac import compare_digest
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from prometheus_client import CONTENT_TYPE_LATEST
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
@@ -40,51 +45,80 @@ class Place(Resource):
         return plain(request, 404, "There is nothing here.")
 
 
-class Health(Place):
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What may be known of this process, and by whom.
+
+    Attributes:
+        token: who shows it may ask from anywhere.
+        connections: how many clients there are.
+        reasons: why no new ones are served now; none: they are.
+        metrics: the numbers, as text.
+        by_socket: who has reached a unix socket may ask: it was made for that, and its file has an owner and a mode.
+    """
+
+    token: str | None = field(default=None, repr=False)
+    connections: Callable[[], int] = int
+    reasons: Callable[[], Sequence[str]] = tuple
+    metrics: Callable[[], str] = str
+    by_socket: bool = False
+
+    def may_ask(self, request: Request) -> bool:
+        """Whether who asks is this machine itself, or holds the token."""
+        if self.token is not None:
+            expected = b"Bearer " + self.token.encode("ascii")
+            given = request.requestHeaders.getRawHeaders(b"authorization") or []
+            if len(given) == 1 and compare_digest(given[0], expected):
+                return True
+        peer = request.getClientAddress()
+        if isinstance(peer, UNIXAddress) and self.by_socket:
+            return True
+        return _is_loopback(peer) and not _is_forwarded(request)
+
+
+class _Guarded(Place):
+    def __init__(self, status: Status) -> None:
+        super().__init__()
+        self._status = status
+
+    def render(self, request: Request) -> bytes:
+        """The answer, to those who may know."""
+        if not self._status.may_ask(request):
+            return super().render(request)
+        if request.method not in (b"GET", b"HEAD"):
+            return plain(request, 405, "This address is read with GET.", {"Allow": "GET, HEAD"})
+        return self._answer(request, self._status)
+
+    def _answer(self, request: Request, status: Status) -> bytes:
+        raise NotImplementedError
+
+
+class Health(_Guarded):
     """`/healthz`: the process runs and its reactor turns."""
 
-    def __init__(self, token: str | None, connections: Callable[[], int]) -> None:
-        super().__init__()
-        self._token, self._connections = token, connections
-
-    def render(self, request: Request) -> bytes:
-        """200, to those who may know."""
-        if not may_ask(request, self._token):
-            return super().render(request)
-        return _json(request, 200, {"alive": True, "connections": self._connections()})
+    def _answer(self, request: Request, status: Status) -> bytes:
+        return _json(request, 200, {"alive": True, "connections": status.connections()})
 
 
-class Readiness(Place):
+class Readiness(_Guarded):
     """`/readyz`: whether new clients are served; a load balancer asks."""
 
-    def __init__(self, token: str | None, reasons: Callable[[], Sequence[str]]) -> None:
-        """Takes what says why it is not ready; no reason: it is."""
-        super().__init__()
-        self._token, self._reasons = token, reasons
-
-    def render(self, request: Request) -> bytes:
-        """200 or 503, to those who may know."""
-        if not may_ask(request, self._token):
-            return super().render(request)
-        reasons = list(self._reasons())
+    def _answer(self, request: Request, status: Status) -> bytes:
+        reasons = list(status.reasons())
         if reasons:
             return _json(request, 503, {"ready": False, "reasons": reasons})
         return _json(request, 200, {"ready": True})
 
 
-def may_ask(request: Request, token: str | None) -> bool:
-    """Whether who asks is this machine itself, or holds the token."""
-    if token is not None:
-        expected = b"Bearer " + token.encode("ascii")
-        given = request.requestHeaders.getRawHeaders(b"authorization") or []
-        if len(given) == 1 and compare_digest(given[0], expected):
-            return True
-    return _is_loopback(request) and not _is_forwarded(request)
+class Exposition(_Guarded):
+    """`/metrics`: see `metrics`."""
+
+    def _answer(self, request: Request, status: Status) -> bytes:
+        return plain(request, 200, status.metrics(), {"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _is_loopback(request: Request) -> bool:
+def _is_loopback(peer: object) -> bool:
     """A unix socket is none: what stands at its other end is a proxy."""
-    peer = request.getClientAddress()
     if not isinstance(peer, IPv4Address | IPv6Address):
         return False
     try:
@@ -104,6 +138,4 @@ def _is_forwarded(request: Request) -> bool:
 
 
 def _json(request: Request, code: int, content: Mapping[str, object]) -> bytes:
-    if request.method not in (b"GET", b"HEAD"):
-        return plain(request, 405, "This address is read with GET.", {"Allow": "GET, HEAD"})
     return plain(request, code, json.dumps(content), {"Content-Type": "application/json"})

@@ -1,13 +1,13 @@
 """The HTTP side of the daemon: its paths, and answers that say little.
 
 transports           each at its path, with all that is below it; see `service.transports`
-/healthz  /readyz    see `status`
+/healthz  /readyz  /metrics    see `status`
 anything else        404
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from twisted.internet.protocol import Protocol
@@ -18,26 +18,19 @@ from livepush.daemon.admission import Admission
 from livepush.daemon.httpchannel import Channel
 from livepush.daemon.response import SECURED
 from livepush.daemon.settings import Limits
-from livepush.daemon.status import Health, Place, Readiness
+from livepush.daemon.status import Exposition, Health, Place, Readiness, Status
 
 IDLE_SECONDS = 15
 """How long an HTTP connection may take for a request, and stay open after one."""
 
 
-def resources(
-    transports: Mapping[str, IResource],
-    token: str | None,
-    connections: Callable[[], int],
-    reasons: Callable[[], Sequence[str]],
-) -> Place:
+def resources(transports: Mapping[str, IResource], status: Status) -> Place:
     """The tree of all paths.
 
     Args:
         transports: by path, such as `/livepush/ws`; what stands at one answers for all that is below it, so that none
             may be below another.
-        token: who shows it may read the status from anywhere.
-        connections: how many clients there are.
-        reasons: why no new ones are served now.
+        status: what may be known of this process.
     """
     root = Place()
     for path, transport in transports.items():
@@ -50,8 +43,9 @@ def resources(
                 place.putChild(folder, below)
             place = below
         place.putChild(last, transport)
-    root.putChild(b"healthz", Health(token, connections))
-    root.putChild(b"readyz", Readiness(token, reasons))
+    root.putChild(b"healthz", Health(status))
+    root.putChild(b"readyz", Readiness(status))
+    root.putChild(b"metrics", Exposition(status))
     return root
 
 

@@ -263,6 +263,8 @@ def command_of(command_line: CommandLine, level: str) -> Callable[[str, Sequence
         if command_line.settings is not None:
             words += ["--settings", command_line.settings]
         words += ["--pythonpath", folder, "--log-level", level, "--log-format", "json"]
+        if command_line.status is not None:
+            words += ["--status", command_line.status]
         return [*words, "--instance", name, *(f"--listen={text}" for text in listen)]
 
     return command

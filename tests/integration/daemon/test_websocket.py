@@ -16,6 +16,7 @@ from livepush.daemon.front import Front
 from livepush.daemon.hub import Hub
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.settings import Limits
+from livepush.daemon.status import Status
 from livepush.daemon.transport import EagerServer
 from livepush.daemon.web import Web, resources
 from livepush.daemon.websocket import WebSocketEndpoint
@@ -37,7 +38,7 @@ class EndpointCase(TestCase):
         self.ready = True
         origins = OriginSettings(allowed=(ORIGIN,), trusted=(), hosts=(), https_only=False)
         front = Front(self.hub, self.identity, origins, LIMITS, self.reactor, lambda: self.ready)
-        tree = resources({"/livepush/ws": WebSocketEndpoint(front)}, None, lambda: 0, list)
+        tree = resources({"/livepush/ws": WebSocketEndpoint(front)}, Status())
         site = Web(tree, self.reactor, front.admission)
         port: Any = self.reactor.listenTCP(0, site, interface="127.0.0.1")
         port.transport = EagerServer

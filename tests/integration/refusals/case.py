@@ -19,6 +19,7 @@ from livepush.daemon.hub import Hub
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.service import transports
 from livepush.daemon.settings import Limits
+from livepush.daemon.status import Status
 from livepush.daemon.transport import EagerServer
 from livepush.daemon.web import Web, resources
 from livepush.wire.closing import Close
@@ -113,7 +114,7 @@ class TransportsCase(TestCase):
         origins = OriginSettings(allowed=(ORIGIN,), trusted=(), hosts=(), https_only=False)
         front = Front(self.hub, self.identity, origins, self.limits, self.reactor, lambda: self.ready)
         self.served = transports(front, PREFIXES[1:], self.legacy)
-        web = Web(resources(self.served, None, lambda: 0, lambda: ()), self.reactor, front.admission)
+        web = Web(resources(self.served, Status()), self.reactor, front.admission)
         port: Any = self.reactor.listenTCP(0, web, interface="127.0.0.1")
         port.transport = EagerServer
         self.port: int = port.getHost().port

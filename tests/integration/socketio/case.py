@@ -19,6 +19,7 @@ from livepush.daemon.hub import Hub
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.settings import Limits
 from livepush.daemon.socketiolink import endpoint
+from livepush.daemon.status import Status
 from livepush.daemon.transport import EagerServer
 from livepush.daemon.web import Web, resources
 from livepush.wire.closing import Close
@@ -46,7 +47,7 @@ class SocketIOCase(TestCase):
         origins = OriginSettings(allowed=(ORIGIN,), trusted=(), hosts=(), https_only=False)
         front = Front(self.hub, self.identity, origins, self.limits, self.reactor, lambda: self.ready)
         self.endpoint = endpoint(front, self.settings)
-        tree = resources({"/socket.io": self.endpoint}, None, lambda: 0, lambda: ())
+        tree = resources({"/socket.io": self.endpoint}, Status())
         port: Any = self.reactor.listenTCP(0, Web(tree, self.reactor), interface="127.0.0.1")
         port.transport = EagerServer
         self.port: int = port.getHost().port

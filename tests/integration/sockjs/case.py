@@ -23,6 +23,7 @@ from livepush.daemon.settings import Limits
 from livepush.daemon.sockjs import SockJSEndpoint
 from livepush.daemon.sockjsapp import SockJSSettings
 from livepush.daemon.sockjspush import classic, native
+from livepush.daemon.status import Status
 from livepush.daemon.transport import EagerServer
 from livepush.daemon.web import Web, resources
 from livepush.wire.closing import Close
@@ -59,7 +60,7 @@ class SockJSCase(TestCase):
             LEGACY: SockJSEndpoint(self.front, native(self.front), old),
         }
         port: Any = self.reactor.listenTCP(
-            0, Web(resources(self.endpoints, None, lambda: 0, lambda: ()), self.reactor), interface="127.0.0.1"
+            0, Web(resources(self.endpoints, Status()), self.reactor), interface="127.0.0.1"
         )
         port.transport = EagerServer
         self.port: int = port.getHost().port

@@ -17,6 +17,7 @@ from livepush.daemon.hub import Hub
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.settings import Limits
 from livepush.daemon.sse import SSEEndpoint
+from livepush.daemon.status import Status
 from livepush.daemon.transport import EagerServer
 from livepush.daemon.web import Web, resources
 from livepush.wire.closing import Close
@@ -35,7 +36,7 @@ class StreamsTests(TestCase):
         self.reactor = cast(Any, reactor)
         self.hub: Hub = make_hub(self.reactor)
         front = Front(self.hub, FakeIdentity(make_client()), OriginSettings(), LIMITS, self.reactor, lambda: True)
-        web = Web(resources({"/livepush/sse": SSEEndpoint(front)}, None, lambda: 0, list), self.reactor)
+        web = Web(resources({"/livepush/sse": SSEEndpoint(front)}, Status()), self.reactor)
         self.listening: Any = self.reactor.listenTCP(0, web, interface="127.0.0.1")
         self.listening.transport = EagerServer
         self.port: int = self.listening.getHost().port

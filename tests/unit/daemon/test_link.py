@@ -20,6 +20,7 @@ from livepush.daemon.settings import Limits
 from livepush.daemon.sockjs import SockJSEndpoint
 from livepush.daemon.sockjsapp import SockJSSettings
 from livepush.daemon.sockjspush import native
+from livepush.daemon.status import Status
 from livepush.daemon.web import Web, resources
 from livepush.daemon.websocket import WebSocketEndpoint
 from livepush.wire.closing import Close
@@ -73,7 +74,7 @@ class LinkCase(SynchronousTestCase):
         self.engine = EngineEndpoint(self.front, lambda session: FakeApplication())
         self.sockjs = SockJSEndpoint(self.front, native(self.front), SockJSSettings())
         served = {NATIVE: WebSocketEndpoint(self.front), "/socket.io": self.engine, "/livepush/sockjs": self.sockjs}
-        self.web = Web(resources(served, None, lambda: 0, list), self.reactor)
+        self.web = Web(resources(served, Status()), self.reactor)
         self.web.startFactory()
         self.addCleanup(self.web.stopFactory)
 
@@ -207,3 +208,64 @@ class HandshakeTests(LinkCase):
             head = self.connect(path).value().partition(b"\r\n\r\n")[0].lower()
             self.assertNotIn(b"server:", head)
             self.assertNotIn(b"autobahn", head)
+
+
+class FloodTests(LinkCase):
+    """What needs no message costs, too."""
+
+    def flood(self, wire: Wire, frame: bytes, number: int = 5_000) -> None:
+        """So many frames in one read."""
+        wire.clear()
+        wire.protocol.dataReceived(frame * number)
+
+    def assert_ended(self, wire: Wire) -> None:
+        """It has ended with 4429, is not read from any more, and is dropped in time."""
+        frames = wire.value()
+        at = frames.index(b"\x88")
+        self.assertEqual(int.from_bytes(frames[at + 2 : at + 4], "big"), 4429)
+        self.assertLessEqual(frames.count(b"\x8a"), LIMITS.frames.burst)
+        self.assertEqual(self.hub.connections, 0)
+        before = wire.value()
+        wire.protocol.dataReceived(b"\x89\x80\0\0\0\0" * 10)
+        self.assertEqual(wire.value(), before)
+        self.assertEqual(wire.producerState, "paused")
+        self.assert_dropped(wire)
+
+    def test_pings(self) -> None:
+        """A flood of pings is not answered to its end, on any transport."""
+        for path in (NATIVE, ENGINE, SOCKJS):
+            wire = self.connect(path)
+            self.flood(wire, b"\x89\x80\0\0\0\0")
+            self.assert_ended(wire)
+
+    def test_pongs(self) -> None:
+        """Nor is one of pongs that nobody has asked for read."""
+        wire = self.connect(NATIVE)
+        self.flood(wire, b"\x8a\x80\0\0\0\0")
+        self.assert_ended(wire)
+
+    def test_fragments(self) -> None:
+        """A message that never ends, in fragments of nothing."""
+        wire = self.connect(NATIVE)
+        wire.protocol.dataReceived(b"\x01\x80\0\0\0\0")
+        self.flood(wire, b"\x00\x80\0\0\0\0")
+        self.assert_ended(wire)
+
+    def test_in_time(self) -> None:
+        """As many frames as may come in their time are no flood."""
+        wire = self.connect(NATIVE)
+        for _ in range(60):
+            self.flood(wire, b"\x89\x80\0\0\0\0", LIMITS.frames.burst // 4)
+            self.assertEqual(wire.value().count(b"\x8a"), LIMITS.frames.burst // 4)
+            self.reactor.advance(LIMITS.frames.burst / 4 / LIMITS.frames.per_second)
+
+    def test_who_does_not_read_pongs(self) -> None:
+        """Pings of a peer that reads no answers are not answered: they would gather without a bound."""
+        for path in (NATIVE, ENGINE, SOCKJS):
+            wire = self.connect(path)
+            wire.producer.pauseProducing()
+            self.flood(wire, b"\x89\x80\0\0\0\0", 10)
+            self.assertEqual(wire.value(), b"", path)
+            wire.producer.resumeProducing()
+            self.flood(wire, b"\x89\x80\0\0\0\0", 1)
+            self.assertEqual(wire.value().count(b"\x8a"), 1, path)

@@ -25,6 +25,7 @@ from livepush.daemon.sockjs import SockJSEndpoint
 from livepush.daemon.sockjsapp import SockJSSession, SockJSSettings
 from livepush.daemon.sockjspush import classic, narrowed, native
 from livepush.daemon.sockjssession import STREAM_BEATS, HttpSession
+from livepush.daemon.status import Status
 from livepush.daemon.web import Web, resources
 from livepush.wire.closing import Close
 from tests.unit.daemon.doubles import FakeIdentity, make_client, make_hub, make_snapshot
@@ -121,7 +122,7 @@ class SockJSCase(SynchronousTestCase):
         settings = SockJSSettings(disconnect_seconds=DELAY, legacy=True)
         self.native = SockJSEndpoint(self.front, native(self.front), settings)
         self.classic = SockJSEndpoint(self.front, classic(self.front, "/orders"), settings)
-        tree = resources({"/livepush/sockjs": self.native, "/orders": self.classic}, None, lambda: 0, list)
+        tree = resources({"/livepush/sockjs": self.native, "/orders": self.classic}, Status())
         self.web = Web(tree, self.reactor)
         self.web.startFactory()
         self.addCleanup(self.web.stopFactory)

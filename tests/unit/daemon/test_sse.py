@@ -17,6 +17,7 @@ from livepush.daemon.front import Front
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.settings import Limits
 from livepush.daemon.sse import CLOSE_SECONDS, SSEEndpoint
+from livepush.daemon.status import Status
 from livepush.daemon.web import Web, resources
 from livepush.wire.closing import Close
 from tests.clients.eventsource import EventSource, Message
@@ -96,7 +97,7 @@ class StreamCase(SynchronousTestCase):
         self.numbers = 0
         origins = OriginSettings(allowed=(ORIGIN,))
         self.front = Front(self.hub, self.identity, origins, LIMITS, self.reactor, lambda: self.ready)
-        self.web = Web(resources({"/livepush/sse": SSEEndpoint(self.front)}, None, lambda: 0, list), self.reactor)
+        self.web = Web(resources({"/livepush/sse": SSEEndpoint(self.front)}, Status()), self.reactor)
 
     def open(self, query: str = "?channels=orders,news", *headers: str, **more: Any) -> Client:
         """A stream as a page of the site asks for it."""

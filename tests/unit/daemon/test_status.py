@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.test.requesthelper import DummyRequest
 
-from livepush.daemon.status import Health, Place, Readiness
+from livepush.daemon.status import Exposition, Health, Place, Readiness, Status
 
 TOKEN = "0123456789abcdef0123"
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 4000)
@@ -38,8 +38,8 @@ class AccessTests(SynchronousTestCase):
     """Only this machine, or the bearer of the token."""
 
     def setUp(self) -> None:
-        self.open = Health(TOKEN, lambda: 3)
-        self.closed = Health(None, lambda: 3)
+        self.open = Health(Status(TOKEN, lambda: 3))
+        self.closed = Health(Status(None, lambda: 3))
 
     def status(self, *given: Any, resource: Place | None = None, **named: Any) -> int:
         """The status alone."""
@@ -77,6 +77,12 @@ class AccessTests(SynchronousTestCase):
         bearer = (b"Authorization", b"Bearer " + TOKEN.encode())
         self.assertEqual(self.status(IPv4Address("TCP", "10.0.0.1", 1), (bearer, (b"Via", b"1.1 proxy"))), 200)
 
+    def test_a_unix_socket_of_its_own(self) -> None:
+        """Where a socket was made for it, who may open its file may ask."""
+        there = Health(Status(connections=lambda: 3, by_socket=True))
+        self.assertEqual(self.status(UNIXAddress("/run/x"), resource=there), 200)
+        self.assertEqual(self.status(IPv4Address("TCP", "10.0.0.1", 1), resource=there), 404)
+
     def test_a_wrong_token_does_not(self) -> None:
         """Nor does a part of it, another scheme, two at once or no token where none is set."""
         far = IPv4Address("TCP", "10.0.0.1", 1)
@@ -93,7 +99,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_alive(self) -> None:
         """A small JSON object that no cache keeps."""
-        code, headers, body = ask(Health(None, lambda: 3))
+        code, headers, body = ask(Health(Status(None, lambda: 3)))
         self.assertEqual((code, json.loads(body)), (200, {"alive": True, "connections": 3}))
         self.assertEqual((headers["content-type"], headers["cache-control"]), ("application/json", "no-store"))
         self.assertEqual((headers["x-content-type-options"], headers["content-length"]), ("nosniff", str(len(body))))
@@ -101,7 +107,7 @@ class AnswerTests(SynchronousTestCase):
     def test_ready_or_why_not(self) -> None:
         """200 while clients are served, 503 with the reasons while not."""
         reasons: list[str] = []
-        resource = Readiness(None, lambda: reasons)
+        resource = Readiness(Status(reasons=lambda: reasons))
         code, _, body = ask(resource)
         self.assertEqual((code, json.loads(body)), (200, {"ready": True}))
         reasons.append("broker: connecting")
@@ -109,9 +115,17 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual((code, json.loads(body)), (503, {"ready": False, "reasons": ["broker: connecting"]}))
         self.assertEqual(ask(resource, IPv4Address("TCP", "10.0.0.1", 1))[0], 404)
 
+    def test_metrics(self) -> None:
+        """As Prometheus reads them, and for nobody else."""
+        exposition = Exposition(Status(metrics=lambda: "livepush_ready 1.0\n"))
+        code, headers, body = ask(exposition)
+        self.assertEqual((code, body), (200, b"livepush_ready 1.0\n"))
+        self.assertTrue(headers["content-type"].startswith("text/plain; version="))
+        self.assertEqual(ask(exposition, IPv4Address("TCP", "10.0.0.1", 1))[0], 404)
+
     def test_it_is_only_read(self) -> None:
         """Other methods are refused with the right ones."""
-        code, headers, _ = ask(Health(None, lambda: 0), method=b"POST")
+        code, headers, _ = ask(Health(Status()), method=b"POST")
         self.assertEqual((code, headers["allow"]), (405, "GET, HEAD"))
 
     def test_nothing_there(self) -> None:

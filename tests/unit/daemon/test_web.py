@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from livepush.daemon.front import Front
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.settings import Limits
+from livepush.daemon.status import Status
 from livepush.daemon.web import IDLE_SECONDS, Web, resources
 from livepush.daemon.websocket import WebSocketEndpoint
 from tests.unit.daemon.doubles import FakeIdentity, make_client, make_hub
@@ -36,7 +37,7 @@ class WebTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        tree = resources({"/livepush/ws": Upgrade(), "/orders": Upgrade()}, None, lambda: 7, list)
+        tree = resources({"/livepush/ws": Upgrade(), "/orders": Upgrade()}, Status(connections=lambda: 7))
         self.web = Web(tree, self.reactor)
         self.web.startFactory()
         self.addCleanup(self.web.stopFactory)
@@ -154,7 +155,7 @@ class WebTests(SynchronousTestCase):
         endpoint = WebSocketEndpoint(
             Front(make_hub(self.reactor), identity, OriginSettings(), limits, self.reactor, lambda: True)
         )
-        web = Web(resources({"/livepush/ws": endpoint}, None, lambda: 0, list), self.reactor)
+        web = Web(resources({"/livepush/ws": endpoint}, Status()), self.reactor)
         protocol: Any = web.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
         protocol.callLater = self.reactor.callLater
         transport: Any = StringTransport()
