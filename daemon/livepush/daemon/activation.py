@@ -20,7 +20,7 @@ from twisted.python.systemd import ListenFDs
 from livepush.daemon.errors import BadOption
 
 BLOCKING = (
-    "The listening socket has come as a blocking one, which it is then for every process that shares it: one that loses "
+    "The listening socket has come as a blocking one, which it is for every process that shares it: one that loses "
     "the race for a client hangs. Write NonBlocking=yes into the [Service] section of the unit."
 )
 

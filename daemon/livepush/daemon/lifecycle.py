@@ -16,7 +16,7 @@ Every part comes in through the constructor; `service` makes the real ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ from twisted.python.failure import Failure
 from livepush.daemon.drain import Drain, Leaving
 from livepush.daemon.errors import CannotListen
 from livepush.daemon.process import allow_files, freeze
+from livepush.daemon.reload import Settled
 from livepush.daemon.settings import Settings
 from livepush.daemon.transport import EagerServer
 from livepush.wire.closing import Close
@@ -163,7 +164,11 @@ class Availability:
 
 
 class Daemon(Service):
-    """One daemon process."""
+    """One daemon process.
+
+    Attributes:
+        settled: its settings, where they can be read anew.
+    """
 
     name = "livepush"
 
@@ -191,6 +196,7 @@ class Daemon(Service):
         self._warnings, self._allow = tuple(warnings), allow
         self._ports: list[IListeningPort] = []
         self._shared: list[Any] = []
+        self.settled: Settled | None = None
         self._opened = False
         availability.watch(self._gate)
 
@@ -206,6 +212,10 @@ class Daemon(Service):
         """How it is, in one line for people; no credentials."""
         reasons, connections = self._availability.reasons(), self._hub.connections
         return f"{'not ready: ' + '; '.join(reasons) if reasons else 'serving'}, {connections} connections"
+
+    def take_time(self, drain_seconds: float) -> None:
+        """Over how long the clients are sent away, from now on."""
+        self._settings = replace(self._settings, drain_seconds=drain_seconds)
 
     @property
     def end_seconds(self) -> float:

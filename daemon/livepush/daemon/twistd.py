@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
@@ -26,6 +28,7 @@ from livepush.daemon.errors import BadOption, CannotListen
 from livepush.daemon.logs import adopt_stdlib, filtered, json_lines
 from livepush.daemon.notify import Notifier
 from livepush.daemon.process import end_by_force
+from livepush.daemon.reload import Reload, command_of, new_key
 from livepush.daemon.supervision import Supervision
 
 if TYPE_CHECKING:
@@ -61,10 +64,10 @@ class TwistdService(MultiService):
         from livepush.daemon import service
 
         self._command_line, self._reactor, self._config = command_line, reactor, config
-        notifier = Notifier.from_environment(os.environ)
+        notifier, key = Notifier.from_environment(os.environ), new_key()
         try:
             if command_line.workers is None:
-                self._service: Daemon | Workers = service.make_service(command_line, reactor)
+                self._service: Daemon | Workers = service.make_service(command_line, reactor, key=key)
             else:
                 self._service = service.make_workers(command_line, reactor, os.environ)
         except BadOption as error:
@@ -72,6 +75,7 @@ class TwistdService(MultiService):
         Service.setServiceParent(self._service, self)
         self._supervision = Supervision(notifier, self._service, reactor, self._service.end_seconds)
         Service.setServiceParent(self._supervision, self)
+        self._reload = self._reload_of(command_line, key)
 
     def setServiceParent(self, parent: Any) -> None:
         """Becomes the application's service, and its log observer that of the application."""
@@ -105,10 +109,19 @@ class TwistdService(MultiService):
             raise SystemExit(1) from None
 
     def startService(self) -> None:
-        """Starts all, and listens for signals: SIGABRT leaves the stacks of all threads behind, which says what a
-        process did that its watchdog had to end."""
+        """Starts all, and listens for signals: SIGHUP reads the settings anew; SIGABRT leaves the stacks of all threads
+        behind, which says what a process did that its watchdog had to end."""
         faulthandler.enable(2)  # twistd has put the log in the place of sys.stderr
         MultiService.startService(self)
+
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
+
+    def _reload_of(self, command_line: options.CommandLine, key: bytes) -> Callable[[], None]:
+        settled = getattr(self._service, "settled", None)
+        if settled is None:
+            return cast("Workers", self._service).reload
+        command = command_of(command_line.settings, command_line.pythonpath or str(Path.cwd()))
+        return Reload(self._reactor, command, os.environ, key, settled.adopt, self._supervision).begin
 
     def stopService(self) -> Deferred[Any]:
         """Ends in order; by force when that takes too long."""
