@@ -1,14 +1,16 @@
-"""The second connection of a process: it publishes markers, and nothing else.
+"""The second connection of a process: it publishes markers, some of which carry claims, and nothing else.
 
 A connection that consumes never publishes: under a memory alarm RabbitMQ stops reading from one that does, its
 acknowledgements included (measured: 50 messages, then nothing). So this one may hang as long as the alarm lasts, and
 the feed goes on; that it is lost is no loss of the feed's, and it is made again.
 
-One marker is on its way at a time. While the broker takes none, more would only pile up here.
+One marker is on its way at a time. While the broker takes none, more would only pile up here. Claims wait for the next
+one, `MOST_WAITING` at most: one more is refused.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +22,13 @@ from livepush.broker.amqp import Connection
 from livepush.broker.backoff import Backoff
 from livepush.broker.channel import Channel
 from livepush.broker.declaring import open_exchanges
-from livepush.broker.envelope import Kind, Marker, encode_marker, headers_of
+from livepush.broker.envelope import MOST_CLAIMS, Kind, Marker, encode_marker, headers_of
 from livepush.broker.errors import ConnectionFailed
 from livepush.broker.lifeline import Lifeline
 from livepush.broker.markers import Markers
 from livepush.broker.names import MARKER_BEAT_KEY, marker_key
+
+MOST_WAITING = 1_000
 
 
 class Beacon:
@@ -58,6 +62,7 @@ class Beacon:
         self._channel: Channel | None = None
         self._on_its_way: int | None = None
         self._wanted: str | None = None
+        self._claims: list[str] = []  # for the next marker
 
     @property
     def blocked(self) -> bool:
@@ -82,16 +87,29 @@ class Beacon:
         self._wanted = MARKER_BEAT_KEY if beat else marker_key(self._process)
         self._send()
 
+    def claim(self, claim: str) -> bool:
+        """Puts a claim into the log, with the next marker; False: too many wait. One that the broker does not take is
+        lost: who waits for it has a bound in time."""
+        if len(self._claims) >= MOST_WAITING:
+            return False
+        self._claims.append(claim)
+        self._send()
+        return True
+
     def _send(self) -> None:
-        if self._wanted is None or self._channel is None or self._on_its_way is not None:
+        if self._channel is None or self._on_its_way is not None:
+            return
+        if self._wanted is None and not self._claims:
             return
         now = self._reactor.seconds()
         number = self._markers.send(now)
-        body = encode_marker(Marker(self._process, number))
-        headers = headers_of(Kind.MARKER, int(now * 1000), None)
+        key, claims = self._wanted or marker_key(self._process), self._claims[:MOST_CLAIMS]
+        body = encode_marker(Marker(self._process, number, tuple(claims)))
+        headers = headers_of(Kind.MARKER, time.time_ns() // 1_000_000, None)
         properties = pika.BasicProperties(type=Kind.MARKER.value, headers=headers)
-        if self._channel.publish(topology.DAEMON_EXCHANGE, self._wanted, body, properties):
+        if self._channel.publish(topology.DAEMON_EXCHANGE, key, body, properties):
             self._on_its_way, self._wanted = number, None
+            del self._claims[: len(claims)]
 
     async def _use(self, connection: Connection) -> None:
         channel = await open_exchanges(connection, self._user)

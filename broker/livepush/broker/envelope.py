@@ -24,7 +24,8 @@
              {"what": "disconnect", "user": pk | null, "session": hash | null, "why"}: these connections are to end
              {"what": "revoke", "user": pk | null, "channel"}: who may listen to this channel is to be asked anew
              What else it may say one day concerns everybody
-    marker   {"process", "number"}: a daemon process looks for its own words in the log; no publisher numbers it
+    marker   {"process", "number"}: a daemon process looks for its own words in the log; no publisher numbers it.
+             "claims", where there are any: what this process wants to be the first to have taken (`Marker`)
 
 `data` holds what every audience may see; audience A is shown `{**data, **views[A]}`, nothing when `views[A]` is null.
 Users are named by `str(pk)`, sessions by a hash of their key (`session_hash`), which is never sent itself.
@@ -78,6 +79,9 @@ class Kind(StrEnum):
 
 UNNUMBERED = frozenset({Kind.LIVE, Kind.MARKER})
 """Kinds that no publisher numbers."""
+
+MOST_CLAIMS = 100
+CLAIM_CHARS = 64
 
 _KINDS = {kind.value: kind for kind in Kind}
 
@@ -174,10 +178,13 @@ class Marker:
     Attributes:
         process: the nonce of that process.
         number: 1, 2, 3 ... of that process.
+        claims: names of things that only one process may take: the one whose claim stands first in the log, as all
+            processes read it. At most `MOST_CLAIMS`.
     """
 
     process: str
     number: int
+    claims: tuple[str, ...] = ()
 
 
 Content = Event | Resync | Control | Marker
@@ -263,7 +270,10 @@ def encode_control(control: Control) -> bytes:
 
 def encode_marker(marker: Marker) -> bytes:
     """The body of a `marker`."""
-    return json.dumps({"process": marker.process, "number": marker.number}, separators=(",", ":")).encode()
+    body: Json = {"process": marker.process, "number": marker.number}
+    if marker.claims:
+        body["claims"] = list(marker.claims)
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def headers_of(kind: Kind, ts: int, stamp: Stamp | None, sent: int | None = None) -> dict[str, int]:
@@ -338,7 +348,7 @@ def _read_body(kind: Kind, raw: bytes) -> Content:
     if kind is Kind.CONTROL:
         return _control(body)
     if kind is Kind.MARKER:
-        return Marker(_text(body["process"]), _integer(body["number"]))
+        return Marker(_text(body["process"]), _integer(body["number"]), _claims(body.get("claims", [])))
     if kind is Kind.RESYNC:
         channel = body["channel"]
         return Resync(None if channel is None else check_channel(channel), _text(body["why"]))
@@ -391,6 +401,14 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("a text")
     return value
+
+
+def _claims(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MOST_CLAIMS:
+        raise TypeError("a list of claims")
+    if not all(isinstance(each, str) and 0 < len(each) <= CLAIM_CHARS for each in value):
+        raise TypeError("claims are short texts")
+    return tuple(value)
 
 
 def _optional_text(value: Any) -> str | None:

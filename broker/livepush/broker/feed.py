@@ -90,6 +90,7 @@ class Feed(Service):
     Attributes:
         counters: of its connections; those of the messages are `intake.counters` and `intake.ingest.counters`.
         intake: what is received goes through it; `intake.log` knows what has been read of the log.
+        on_claim: gets each claim that stands in the log, in its order, and whether it is this process's.
     """
 
     name = "livepush feed"
@@ -99,6 +100,7 @@ class Feed(Service):
     ) -> None:
         self.settings = settings
         self.counters = FeedCounters()
+        self.on_claim: Callable[[str, bool], None] | None = None
         self._reactor, self._endpoint = reactor, endpoint
         self._connection_settings = ConnectionSettings(
             settings.open_seconds, settings.heartbeat, settings.silence_seconds, BODY_BYTES, "livepush daemon"
@@ -154,6 +156,10 @@ class Feed(Service):
     def watch(self, callback: Callable[[bool], None]) -> None:
         """Calls back with `ready` whenever that changes."""
         self._watchers.append(callback)
+
+    def claim(self, claim: str) -> bool:
+        """Claims something for this process: `on_claim` is called when it stands in the log. False: too many wait."""
+        return self._beacon.claim(claim)
 
     def startService(self) -> None:
         """Begins to connect. A broker that is not there is waited for."""
@@ -290,6 +296,9 @@ class Feed(Service):
 
     def _meet(self, marker: Marker, _offset: int) -> None:
         """The reader met a marker, of whatever process."""
+        if self.on_claim is not None:
+            for claim in marker.claims:
+                self.on_claim(claim, marker.process == self._nonce)
         if marker.process == self._nonce:
             self._take_steps(self._attachment.met(marker.number, self._reactor.seconds()))
 

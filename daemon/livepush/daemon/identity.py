@@ -41,7 +41,9 @@ from livepush.daemon.errors import Busy, IdentityUnavailable
 from livepush.daemon.lookups import Lookups
 from livepush.daemon.origin import OriginSettings
 from livepush.daemon.pool import Pool
-from livepush.django import channels, conf
+from livepush.daemon.redemption import Redemption
+from livepush.django import channels, conf, tickets
+from livepush.django.errors import BadTicket
 from livepush.django.sessions import Login, Sessions, is_signed_by, reading_from
 from livepush.django.users import each, fetch_known, fill_permissions, may_fill
 
@@ -203,11 +205,13 @@ class Question:
         key: the value of the session cookie; "": there is none.
         user: of a visitor without a session key: `str(pk)` of whom he was.
         auth_hash: and what had signed that.
+        mark: or what stood for his password when he got a ticket.
     """
 
     key: str = field(default="", repr=False)
     user: str | None = None
     auth_hash: str | None = field(default=None, repr=False)
+    mark: str | None = field(default=None, repr=False)
 
     @classmethod
     def about(cls, snapshot: Snapshot) -> Question:
@@ -317,7 +321,13 @@ class Reader:
     def _as_known(self, question: Question, user: Any) -> Snapshot | Exception | None:
         if isinstance(user, Exception):
             return user
-        if user is None or not user.is_authenticated or not _is_signed(user, question.auth_hash):
+        if user is None or not user.is_authenticated:
+            return None
+        if question.mark is not None:
+            if not tickets.is_marked(user, question.mark):
+                return None
+            return self._snapshot_of(Login(user, None, auth_hash_of(user)))
+        if not _is_signed(user, question.auth_hash):
             return None
         return self._snapshot_of(Login(user, None, question.auth_hash))
 
@@ -424,6 +434,7 @@ class Identifier:
     Attributes:
         logins: look-ups of who a visitor is.
         rules: object-level rules that are asked.
+        redemption: of tickets; None: none is good here.
         farewells: what is asked of logins that have ended.
     """
 
@@ -443,6 +454,7 @@ class Identifier:
             reactor, self._pool, partial(_connected, reader.may_return), settings.queue, 1
         )
         self._quiet_until = 0.0
+        self.redemption: Redemption | None = None
 
     @property
     def is_full(self) -> bool:
@@ -472,7 +484,28 @@ class Identifier:
             Busy: too many are waiting.
             IdentityUnavailable: the database, or what else it takes, failed; logged.
         """
-        return await self._ask(self.logins.ask(Question(self.settings.sessions.key_of(cookies))))
+        key = self.settings.sessions.key_of(cookies)
+        if not key and not self.settings.anonymous:
+            return None  # and no thread is asked
+        return await self._ask(self.logins.ask(Question(key)))
+
+    async def redeem(self, ticket: str) -> Snapshot | None:
+        """The user of a ticket, which is used up by that.
+
+        Returns:
+            None: it is nobody's, was shown before, or is too old; or its user may not log in, or has another password.
+
+        Raises:
+            Busy: too many are waiting, or the broker does not show the claim on it.
+            IdentityUnavailable: as for `identify`.
+        """
+        try:
+            said = tickets.read_ticket(ticket)
+        except BadTicket:
+            return None
+        if self.redemption is None or not await self.redemption.take(said.word):
+            return None
+        return await self._ask(self.logins.ask(Question("", said.user, mark=said.mark)))
 
     def binding(self, cookies: str) -> str:
         """The hash of the session cookie, so that what one session opened no other can use; "": there is no cookie."""
@@ -530,6 +563,11 @@ def with_connections(job: Callable[[], T]) -> T:
         return job()
     finally:
         close_old_connections()
+
+
+def auth_hash_of(user: Any) -> str | None:
+    """What signs a login of his; None: his model has no such thing."""
+    return user.get_session_auth_hash() if hasattr(user, "get_session_auth_hash") else None
 
 
 def _is_signed(user: Any, auth_hash: str | None) -> bool:

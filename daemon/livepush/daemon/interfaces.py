@@ -146,6 +146,9 @@ class Identity(Protocol):
         So it is with a session that is there no more: Django gives it another key when its user changes his password.
         """
 
+    async def redeem(self, ticket: str) -> Snapshot | None:
+        """The user of a ticket, which is used up by that; None: it is nobody's."""
+
     def binding(self, cookies: str) -> str:
         """What stands for the session of a Cookie header without giving it away; "": there is none. No look-up."""
 

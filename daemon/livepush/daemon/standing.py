@@ -22,6 +22,7 @@ from livepush.daemon.errors import Busy, IdentityUnavailable, LoggedOut, NotRead
 from livepush.daemon.history import WAIT, Answer
 from livepush.daemon.interfaces import Identity
 from livepush.daemon.position import Position
+from livepush.daemon.remembered import Remembered
 from livepush.daemon.singleflight import SingleFlight
 from livepush.daemon.suspension import QUEUED_SECONDS, SUSPENDED_SECONDS
 from livepush.daemon.waitingroom import WaitingRoom
@@ -41,6 +42,7 @@ class Process(Protocol):
     epochs: Epochs
     endings: Endings
     flights: SingleFlight
+    remembered: Remembered
     waiting: WaitingRoom
 
     def answer(self, channel: str, since: str | None, after: int) -> Answer:
@@ -88,6 +90,11 @@ class Standing:
             Busy, IdentityUnavailable: as `Identity`.
         """
         process, ended = self._process, self._process.endings.count
+        binding = self._identity.binding(cookies)
+        known = process.remembered.get(binding)
+        if known is not None and process.endings.why(known[0], ended, process.clock.seconds()) is None:
+            self.snapshot, self._epoch = known
+            return known[0]
         while True:
             epoch = process.epochs.count
             snapshot = await self._identity.identify(cookies)
@@ -97,8 +104,29 @@ class Standing:
             if why is not None:
                 raise LoggedOut(why)
             if self._ended or not process.epochs.is_stale(snapshot.user, epoch):
+                process.remembered.put(binding, snapshot, epoch)
                 self.snapshot, self._epoch = snapshot, epoch
                 return snapshot
+
+    def may_show_ticket(self, cookies: str) -> bool:
+        """Whether who has such a Cookie header, and is nobody by it, may still say who he is: he has no session."""
+        return not self._identity.binding(cookies)
+
+    async def redeem(self, ticket: str) -> Snapshot:
+        """Finds out whose ticket that is; it is used up.
+
+        Raises:
+            LoggedOut: nobody's, or his who was told to go meanwhile.
+            Busy, IdentityUnavailable: as `Identity`.
+        """
+        process, ended = self._process, self._process.endings.count
+        epoch = process.epochs.count
+        snapshot = await self._identity.redeem(ticket)
+        why = None if snapshot is None else process.endings.why(snapshot, ended, process.clock.seconds())
+        if snapshot is None or why is not None:
+            raise LoggedOut(why or "the ticket is not good, or not any more")
+        self.snapshot, self._epoch = snapshot, epoch  # one that is outdated is made anew before anything is granted
+        return snapshot
 
     async def identify_anew(self, wanted: Callable[[], list[str]]) -> Audiences | None:
         """Finds out who he is now.
@@ -122,7 +150,10 @@ class Standing:
                 self._be_patient()
                 continue
             if snapshot is None:
+                self._process.remembered.forget(self.known().user)
                 raise LoggedOut
+            if snapshot != self.snapshot:
+                self._process.remembered.forget(snapshot.user)
             if channels == wanted():
                 self.snapshot, self._epoch = snapshot, epoch
                 return grants

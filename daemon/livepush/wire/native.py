@@ -6,7 +6,7 @@ nothing before `hello`; without a subprotocol the client is a listener from the 
 
     C  {"op": "hello", "n": 0, "tab": "k3f9", "channels": {"orders": "<position>", "chat": null}}
            the random id of the tab; the channels wanted (missing: the declared ones), each with the position to go on
-           from or null
+           from or null. "ticket": a text of the site's that says who this is, in place of a cookie
     S  {"op": "welcome", "n": 0, "conn": "c9", "user": 7, "heartbeat": 25, "retry": [500, 20000], "at": "...",
         "channels": {"orders": {"audience": "moderator", "replayed": 3}, "chat": {"audience": "all", "resync": "slow"}}}
            what is granted; refused channels are absent. What is replayed of all channels stands before it, in feed
@@ -56,6 +56,7 @@ from livepush.wire.frame import text_frame
 from livepush.wire.requests import (
     MAX_REQUEST,
     POSITION_CHARS,
+    TICKET_CHARS,
     Call,
     Granted,
     Hello,
@@ -114,7 +115,8 @@ def request_of(message: Any) -> Request:
     if n is not None and (not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= MAX_REQUEST):
         raise BadMessage("n is an integer from 0 to 2^53 - 1")
     if op == "hello":
-        return Hello(n, _tab(message.get("tab")), _channels(message.get("channels")))
+        tab, channels = _tab(message.get("tab")), _channels(message.get("channels"))
+        return Hello(n, tab, channels, ticket=ticket_of(message.get("ticket")))
     if op == "subscribe":
         return Subscribe(n, _text(message, "channel"), _position(message.get("since")))
     if op == "unsubscribe":
@@ -234,6 +236,17 @@ def _tab(value: Any) -> str | None:
         return None
     if not isinstance(value, str) or not _TAB.fullmatch(value):
         raise BadMessage("tab is 1 to 64 of A-Z a-z 0-9 _ -")
+    return value
+
+
+def ticket_of(value: Any) -> str | None:
+    """A ticket as a client sends it; None: it has none.
+
+    Raises:
+        BadMessage: it can be none.
+    """
+    if value is not None and (not isinstance(value, str) or not 0 < len(value) <= TICKET_CHARS):
+        raise BadMessage(f"a ticket is a text of at most {TICKET_CHARS} characters")
     return value
 
 

@@ -6,7 +6,7 @@ A codec makes these of a client's bytes; a connection knows nothing else of what
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,7 @@ MAX_REQUEST = 2**53 - 1
 """The highest number of a request."""
 
 POSITION_CHARS = 200
+TICKET_CHARS = 1_000
 
 
 class ErrorCode(StrEnum):
@@ -43,6 +44,7 @@ class Hello:
         channels: each with the position to go on from, or None; None as a whole: the declared ones.
         since: where channels without a position of their own go on from: of clients that keep only one.
         token: comes back in `Welcome`; for wire formats whose clients name their former connection.
+        ticket: says who the client is, in place of a cookie.
     """
 
     n: int | None
@@ -50,6 +52,7 @@ class Hello:
     channels: Mapping[str, str | None] | None
     since: str | None = None
     token: str | None = None
+    ticket: str | None = field(default=None, repr=False)
 
     def position(self, channel: str) -> str | None:
         """Where a channel goes on from; None: from now."""

@@ -45,6 +45,7 @@ from livepush.broker.envelope import Event, Json
 from livepush.wire import engineio
 from livepush.wire.closing import Close
 from livepush.wire.errors import BadMessage
+from livepush.wire.native import ticket_of
 from livepush.wire.requests import (
     POSITION_CHARS,
     Call,
@@ -183,9 +184,10 @@ def hello_of(auth: Any) -> Hello:
         if len(channels) > CHANNELS:
             raise BadMessage(f"channels names at most {CHANNELS}")
     named: dict[str, str | None] | None = dict.fromkeys(channels) if channels else None
+    ticket = ticket_of(said.get("ticket"))
     if not isinstance(pid, str) or not isinstance(offset, str) or len(offset) > POSITION_CHARS:
-        return Hello(None, tab, named)
-    return Hello(None, tab, named, offset, pid if _PID.fullmatch(pid) else None)
+        return Hello(None, tab, named, ticket=ticket)
+    return Hello(None, tab, named, offset, pid if _PID.fullmatch(pid) else None, ticket)
 
 
 def request_of(name: str, arguments: list[Any], n: int | None) -> Request:

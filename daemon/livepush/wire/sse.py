@@ -38,7 +38,7 @@ from collections.abc import Mapping, Sequence
 
 from livepush.broker.envelope import Event, Json
 from livepush.wire.errors import BadMessage
-from livepush.wire.native import NativeEncoder, event_text, text
+from livepush.wire.native import NativeEncoder, event_text, text, ticket_of
 from livepush.wire.requests import POSITION_CHARS, Hello, Welcome
 
 _TAB = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -92,7 +92,8 @@ def hello_of(query: Mapping[bytes, Sequence[bytes]], last_event_id: bytes | None
     # What stands behind the blank is for the client; what is no position is answered with a resync.
     since = (last_event_id or _only(query, b"since").encode()).decode("latin-1").partition(" ")[0][:POSITION_CHARS]
     named = dict.fromkeys(channels.split(",")) if channels else None
-    return Hello(None, tab or None, named, since or None)
+    ticket = ticket_of(_only(query, b"ticket") or None)
+    return Hello(None, tab or None, named, since or None, ticket=ticket)
 
 
 def _only(query: Mapping[bytes, Sequence[bytes]], name: bytes) -> str:

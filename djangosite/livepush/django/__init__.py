@@ -2,7 +2,7 @@
 
     from livepush.django import Audience, CallRefused, Channel, flush, publish, user_channel
     from livepush.django import PresenceUnavailable, online, presence, stats
-    from livepush.django import disconnect, identity_changed, revoke
+    from livepush.django import disconnect, identity_changed, revoke, ticket
 
 Importing it imports neither Twisted nor pika; the connection to the broker is made when something is published.
 """
@@ -15,6 +15,7 @@ from livepush.django.errors import CallRefused, PresenceUnavailable
 from livepush.django.outlet import flush
 from livepush.django.publication import Publication, publish
 from livepush.django.registry import online, presence, stats
+from livepush.django.tickets import ticket
 
 __all__ = [
     "Audience",
@@ -30,5 +31,6 @@ __all__ = [
     "publish",
     "revoke",
     "stats",
+    "ticket",
     "user_channel",
 ]

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from livepush.broker.beacon import MOST_WAITING
 from livepush.broker.envelope import Control, Event, Kind, Marker, Stamp, encode_event, encode_marker, headers_of
 from livepush.broker.feed import Feed, FeedSettings
 from livepush.broker.url import BrokerURL
@@ -592,6 +593,31 @@ class FeedTests(SynchronousTestCase):
         self.pass_time(1.5)
         self.assertTrue(feed.ready)
         self.assertNotIn("start over: the log was made anew", self.sink.got)
+
+    def test_claims(self) -> None:
+        """They are told as they stand in the log, and whose they are; those that wait for a marker go together."""
+        feed, seen = self.make_feed(), list[tuple[str, bool]]()
+        feed.on_claim = lambda claim, mine: seen.append((claim, mine))
+        self.broker.alarm = True
+        for number in range(130):
+            self.assertTrue(feed.claim(f"c{number}"))
+        other = pika.BasicProperties(type="marker", headers=headers_of(Kind.MARKER, 1, None))
+        self.broker.append(other, encode_marker(Marker("other", 1, ("c1", "d"))), "livepush.daemon")
+        self.settle()
+        self.assertEqual(seen, [("c1", False), ("d", False)])
+        self.broker.alarm = False
+        markers = len(self.broker.markers)
+        self.broker.second.transport.loseConnection()
+        self.pass_time(2)
+        self.assertEqual(sorted(seen[2:]), sorted((f"c{number}", True) for number in range(1, 130)))
+        self.assertLessEqual(len(self.broker.markers) - markers, 3)
+
+    def test_claims_that_pile_up(self) -> None:
+        """While the broker takes none so many wait, and one more is refused."""
+        feed = self.make_feed()
+        self.broker.alarm = True
+        taken = sum(feed.claim(f"c{number}") for number in range(2_000))
+        self.assertEqual(taken, MOST_WAITING + 1)
 
     def test_a_marker_that_was_lost_with_the_second_connection(self) -> None:
         """It holds up no other."""

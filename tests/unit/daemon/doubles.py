@@ -122,6 +122,7 @@ class FakeIdentity:
         self.waiting: list[Deferred[Any]] = []
         self.asked: list[str] = []
         self.allowed = {"orders.5"}
+        self.tickets: dict[str, Snapshot] = {}
         self.error: Exception | None = None
         self.renewed = False
 
@@ -129,6 +130,11 @@ class FakeIdentity:
         self.asked.append(cookies)
         given = await self._wait()
         return self.snapshot if given is None else given
+
+    async def redeem(self, ticket: str) -> Snapshot | None:
+        self.asked.append(ticket)
+        given = await self._wait()
+        return self.tickets.pop(ticket, None) if given is None else given
 
     def binding(self, cookies: str) -> str:
         return cookies

@@ -52,6 +52,10 @@ class Pool:
         """At once; our cookies are users."""
         return make_client(int(cookies))
 
+    async def redeem(self, ticket: str) -> Snapshot | None:
+        """Nobody here has one."""
+        raise NotImplementedError
+
     def binding(self, cookies: str) -> str:
         """Our cookies are users."""
         return cookies

@@ -72,6 +72,9 @@ class Database:
         """Our cookies are names."""
         return await self._ask(cookies)
 
+    async def redeem(self, ticket: str) -> Snapshot | None:
+        raise NotImplementedError
+
     def binding(self, cookies: str) -> str:
         """Nothing here has sessions."""
         raise NotImplementedError

@@ -162,6 +162,9 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(hello_of(None), Hello(None, None, None))
         self.assertEqual(hello_of({"token": "x"}), Hello(None, None, None))
         self.assertEqual(hello_of({"tab": "t1", "channels": ["a", "b"]}), Hello(None, "t1", {"a": None, "b": None}))
+        self.assertEqual(hello_of({"ticket": "t"}), Hello(None, None, None, ticket="t"))
+        for ticket in ("", 7, ["t"], "t" * 1_001):
+            self.assertRaises(BadMessage, hello_of, {"ticket": ticket})
         pid = "id1." + "0" * 16
         self.assertEqual(hello_of({"pid": pid, "offset": "here"}), Hello(None, None, None, "here", pid))
         for auth in ({"pid": pid}, {"offset": "here"}, {"pid": pid, "offset": 5}, {"pid": pid, "offset": "x" * 300}):

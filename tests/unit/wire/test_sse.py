@@ -87,6 +87,13 @@ class HelloTests(SynchronousTestCase):
         self.assertEqual(hello_of({}, None), Hello(None, None, None))
         self.assertEqual(hello_of({b"channels": [b""], b"tab": [b""], b"since": [b""]}, b""), Hello(None, None, None))
 
+    def test_ticket(self) -> None:
+        """Who has no cookie says who he is in the address, and no log shows it."""
+        hello = hello_of({b"ticket": [b"canary"]}, None)
+        self.assertEqual(hello.ticket, "canary")
+        self.assertNotIn("canary", repr(hello))
+        self.assertRaises(BadMessage, hello_of, {b"ticket": [b"canary" * 200]}, None)
+
     def test_positions(self) -> None:
         """The header is newer than the address; what follows the position is the client's own."""
         hello = hello_of({b"channels": [b"a,b"], b"since": [b"p.1"]}, None)
