@@ -6,7 +6,9 @@ import gc
 import os
 import resource
 import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -32,6 +34,16 @@ def allow_files(
     except (OSError, ValueError):
         return soft
     return None if most >= needed else most
+
+
+def use_monotonic(reactor: Any) -> None:
+    """Lets all timers go by the monotonic clock, before there are any.
+
+    Twisted's own go by the wall clock: somebody who sets it an hour ahead would end every wait at once, and empty the
+    memory of what those who come back have missed; an hour back, and no timer would run for an hour.
+    """
+    assert not reactor.getDelayedCalls(), "a timer was set by the other clock"
+    reactor.seconds = time.monotonic
 
 
 def freeze() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlsplit
@@ -149,7 +150,7 @@ class SockJSEndpoint(Resource):
 
     def _store(self, request: Request) -> None:
         request.setHeader("Cache-Control", STORED)
-        request.setHeader("Expires", datetimeToString(self._front.clock.seconds() + cors.YEAR_SECONDS))
+        request.setHeader("Expires", datetimeToString(time.time() + cors.YEAR_SECONDS))
 
     # -- WebSocket -----------------------------------------------------------------------------------------------------
 

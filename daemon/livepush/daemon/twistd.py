@@ -27,7 +27,7 @@ from livepush.daemon import options
 from livepush.daemon.errors import BadOption, CannotListen
 from livepush.daemon.logs import adopt_stdlib, filtered, json_lines
 from livepush.daemon.notify import Notifier
-from livepush.daemon.process import end_by_force
+from livepush.daemon.process import end_by_force, use_monotonic
 from livepush.daemon.reload import Reload, command_of, new_key
 from livepush.daemon.supervision import Supervision
 
@@ -136,4 +136,5 @@ def makeService(parsed: Options) -> TwistdService:
     """The service for `twistd livepush`, on the reactor that twistd has chosen."""
     from twisted.internet import reactor
 
+    use_monotonic(reactor)
     return TwistdService(parsed.command_line, reactor, parsed.parent)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import resource
 import threading
+import time
 
+from twisted.internet import base
+from twisted.internet.epollreactor import EPollReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from livepush.daemon.process import allow_files, end_by_force
+from livepush.daemon.process import allow_files, end_by_force, use_monotonic
 
 
 class FilesTests(SynchronousTestCase):
@@ -65,3 +68,27 @@ class EndTests(SynchronousTestCase):
         self.addCleanup(timer.join)
         self.addCleanup(timer.cancel)
         self.assertTrue(timer.daemon)
+
+
+class ClockTests(SynchronousTestCase):
+    """Whatever becomes of the wall clock."""
+
+    def test_a_step_of_the_wall_clock(self) -> None:
+        """A timer waits for its own time when somebody sets the clock an hour ahead."""
+        reactor = EPollReactor()
+        self.addCleanup(reactor.removeAll)
+        use_monotonic(reactor)
+        fired: list[str] = []
+        reactor.callLater(60, fired.append, "late")
+        reactor.callLater(0, fired.append, "soon")
+        self.patch(base, "runtimeSeconds", lambda: time.time() + 3600)
+        reactor.runUntilCurrent()
+        self.assertEqual(fired, ["soon"])
+        self.assertTrue(50 < reactor.timeout() <= 60)
+
+    def test_too_late(self) -> None:
+        """Where a timer was set by the other clock, it is not changed."""
+        reactor = EPollReactor()
+        self.addCleanup(reactor.removeAll)
+        reactor.callLater(60, print)
+        self.assertRaises(AssertionError, use_monotonic, reactor)
