@@ -15,7 +15,8 @@ class LivepushConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the system checks, listens to what Django tells of users, and imports every app's `push.py`."""
+        """Registers checks, listens to what Django tells of users, imports each `push.py` and what publishing needs."""
+        from livepush.broker import publisher  # noqa: F401 - 50 ms and more: no view is to wait for it
         from livepush.django import checks
         from livepush.django.conf import setting
         from livepush.django.receivers import receivers

@@ -111,7 +111,7 @@ def make_publisher(broker: BrokerURL | None = None) -> Publisher:
     Args:
         broker: another than that of the settings.
     """
-    from livepush.broker.publisher import Publisher, PublisherSettings  # pika is needed from here on only
+    from livepush.broker.publisher import Publisher, PublisherSettings  # pika: `import livepush.django` is to be quick
 
     fault = uwsgi_fault()
     if fault is not None:

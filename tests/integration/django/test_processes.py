@@ -176,6 +176,18 @@ class ProgramTests(ProcessCase):
         self.assertEqual(list(self.logged().values()), [[1]])
         self.assertLess(seconds, 20.0)
 
+    def test_the_first_event_loads_nothing(self) -> None:
+        """The first view that publishes waits for no import: a worker has everything before its first request."""
+        program = """
+import sys
+from livepush.django import publish
+before = set(sys.modules)
+publish("news", "x", {})
+print(sorted(set(sys.modules) - before))
+"""
+        output, _ = self.run_program(program)
+        self.assertEqual(output, "[]\n")
+
     def test_one_event_without_broker(self) -> None:
         """Without a broker it waits for LIVEPUSH_FLUSH_SECONDS, and says that the event is lost."""
         text = "from django.conf import settings; settings.LIVEPUSH_FLUSH_SECONDS = 0.5\n" + PUBLISH + "work(1)"

@@ -16,7 +16,6 @@ all it did. Times are `time.monotonic()`, which all processes of a machine share
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import json
 import os
@@ -29,6 +28,8 @@ from typing import Any
 from django.db import transaction
 
 from livepush.django import Publication, publish
+
+from . import ending
 
 RESULT_SECONDS = 120.0
 
@@ -160,8 +161,7 @@ def journal(name: str) -> Journal:
         found = _journals.get(os.getpid())
         if found is None:
             found = _journals[os.getpid()] = Journal(Path(os.environ["SOAK_FOLDER"]) / "published", name)
-            # Made before the publisher's module is imported, so this comes after its flush.
-            atexit.register(found.finish)
+            ending.last[:] = [found.finish]
         return found
 
 

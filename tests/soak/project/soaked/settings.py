@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from . import ending  # noqa: F401 - before livepush is loaded
+
 FOLDER = Path(os.environ.get("SOAK_FOLDER", "."))
 
 SECRET_KEY = "a key for tests only, which is long enough for Django's own checks"
