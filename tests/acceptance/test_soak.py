@@ -37,20 +37,26 @@ class SoakTests(SynchronousTestCase):
         return process.returncode, printed
 
     def test_soak(self) -> None:
-        """The broker and a daemon are killed, connections are cut: every page was given all that it may know."""
-        faults = "daemon-kill,broker-kill,pages-cut"
-        status, printed = self.run_soak("--seconds", "30", "--seed", "1", "--faults", faults)
+        """The broker and a daemon are killed, the log is cut off under pages that are away: all is given or told."""
+        faults = "daemon-kill,broker-kill,log-trimmed"
+        status, printed = self.run_soak("--once", "--seed", "1", "--faults", faults)
         self.assertEqual(status, 0, printed)
         for name in (
             *faults.split(","),
             "lost 0, duplicate 0, reordered 0, forbidden 0, invented 0, stale 0, needless 0",
         ):
             self.assertIn(name, printed)
+        self.assertRegex(printed, r"log-trimmed +\d+ s +[0-9.]+ s(?: +\d+){5} +[1-9]", "nobody missed what was cut off")
+
+    def test_cluster(self) -> None:
+        """The node that holds the log's leader is killed, one of three: the others go on, and nothing is lost."""
+        words = ("--once", "--clients", "20", "--seed", "1", "--faults", "leader-kill")
+        status, printed = self.run_soak("--cluster", "--sqlite", *words)
+        self.assertEqual(status, 0, printed)
+        self.assertRegex(printed, r"leader-kill +\d+ s +[0-9.]+ s", "no leader was killed")
 
     def test_sabotage(self) -> None:
         """A daemon that drops one event in a hundred is found out."""
-        status, printed = self.run_soak(
-            "--seconds", "10", "--clients", "20", "--sabotage", "drop", "--faults", "pages-cut"
-        )
+        status, printed = self.run_soak("--once", "--clients", "20", "--sabotage", "drop", "--faults", "pages-cut")
         self.assertEqual(status, 1, printed)
         self.assertRegex(printed, r"lost [1-9][0-9]*, duplicate 0, reordered 0, forbidden 0, invented 0, stale 0")

@@ -3,6 +3,7 @@
 python -m tests.soak --seconds 60                              # as `make soak`
 python -m tests.soak --seconds 300 --faults broker-kill,overflow --seed 7
 python -m tests.soak --cluster                                 # three nodes, the log's leader killed
+python -m tests.soak --once --faults log-trimmed               # each of them once, however long that takes
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from tests.soak.checker import KINDS, Verdict, check
@@ -39,11 +41,11 @@ class Soak:
     """One run.
 
     Args:
-        seconds: of faults; starting and judging come on top.
+        seconds: of faults, None: until each has been done once; starting and judging come on top.
         names: faults to choose from.
     """
 
-    def __init__(self, world: World, seconds: float, names: Sequence[str], seed: int) -> None:
+    def __init__(self, world: World, seconds: float | None, names: Sequence[str], seed: int) -> None:
         self._world, self._seconds, self._names, self._seed = world, seconds, names, seed
         self._pace = threading.Event()
         self.begun = 0.0
@@ -54,11 +56,11 @@ class Soak:
         world = self._world
         self.begun = time.monotonic()
         self.spans.append(Span("none", self.begun))
-        end = self.begun + self._seconds
+        end = self.begun if self._seconds is None else self.begun + self._seconds
         self._pace.wait(QUIET_SECONDS)
-        for slot in slots(self._names, self._seed):
+        for slot in islice(slots(self._names, self._seed), len(self._names) if self._seconds is None else None):
             fault = FAULTS[slot.name]
-            if time.monotonic() + fault.seconds * slot.hold + LAST_SECONDS > end:
+            if self._seconds is not None and time.monotonic() + fault.seconds * slot.hold + LAST_SECONDS > end:
                 break
             where = world.port_of(slot.pick) if fault.alone else ""
             span = Span(fault.name, time.monotonic(), tells=fault.tells, where=where)
@@ -131,6 +133,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Runs it; the exit status."""
     arguments = argparse.ArgumentParser(prog="python -m tests.soak")
     arguments.add_argument("--seconds", type=float, default=60.0, help="how long things break")
+    arguments.add_argument("--once", action="store_true", help="each fault once in place of so many seconds")
     arguments.add_argument("--clients", type=int, default=60, help="pages")
     arguments.add_argument("--rate", type=float, default=40.0, help="events a second")
     arguments.add_argument("--faults", default="", help=f"some of {', '.join(FAULTS)}; default: all that are possible")
@@ -146,8 +149,9 @@ def main(words: Sequence[str] | None = None) -> int:
     folder.mkdir(exist_ok=True)
     plan = Plan(given.clients, given.rate, given.cluster, not given.sqlite, given.sabotage)
     world = World(folder.resolve(), plan, keep=given.keep is not None)
-    soak = Soak(world, given.seconds, names, given.seed)
-    _say(f"seed {given.seed}, {given.seconds:.0f} s, {given.clients} pages")
+    seconds = None if given.once else given.seconds
+    soak = Soak(world, seconds, names, given.seed)
+    _say(f"seed {given.seed}, {'once' if seconds is None else f'{seconds:.0f} s'}, {given.clients} pages")
     try:
         world.start()
         return _judge(soak, soak.run(), world)
