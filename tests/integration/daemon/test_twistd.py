@@ -201,6 +201,12 @@ class BadStartTests(DaemonCase):
             (("--listen", "8989"), ("--listen '8989'", "tcp:8989:interface=127.0.0.1")),
             (("--pythonpath", "/nowhere"), ("--pythonpath '/nowhere'", "manage.py")),
             (("--log-level", "loud"), ("--log-level 'loud'", "debug, info, warn")),
+            (("--log-format", "xml"), ("--log-format 'xml'", "text, json")),
+            (("--instance", "a b"), ("--instance 'a b'", "letters, digits")),
+            (("--workers", "0"), ("--workers '0'", "1 to 256")),
+            (("--workers", "many"), ("--workers 'many'", "1 to 256")),
+            (("--workers", "2", "--broker", "embedded:"), ("--workers 2", "RabbitMQ", "leave --workers out")),
+            (("--listen", "systemd:domain=INET:name=livepush"), ("no socket", "Sockets=livepush.socket")),
             (("--brokre", "embedded:"), ("--brokre", "twistd livepush --help")),
             (("--broker", f"http://u:{SECRET}@h/"), ("--broker 'http://...@h/'", "amqp://")),
         ):
