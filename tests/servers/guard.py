@@ -77,7 +77,7 @@ atexit.register(_guard.end)
 
 
 def watch(pid: int, ending: signal.Signals = signal.SIGKILL) -> None:
-    """A process that must not outlive this one; `ending` is the signal that ends it with its children."""
+    """A process that must not outlive this one, nor may its group if it leads one; `ending` is the signal for them."""
     _guard.watch(pid, ending)
 
 
@@ -101,12 +101,21 @@ def _end(processes: list[tuple[int, int]], folders: list[str]) -> None:
     for pid, number in processes:
         with suppress(ProcessLookupError):
             handles.append(os.pidfd_open(pid))
-            os.kill(pid, number)
-            os.kill(pid, signal.SIGCONT)
+        for each in (number, signal.SIGCONT):  # who is stopped hears only SIGKILL
+            _send(pid, each)
     for handle in handles:
         _gone(handle)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _send(pid: int, number: int) -> None:
+    """To the process, and where it leads a group, as all do that have a session of their own, to the whole of that."""
+    with suppress(ProcessLookupError):
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            os.kill(pid, number)
 
 
 def _gone(handle: int, seconds: float = 10.0) -> None:

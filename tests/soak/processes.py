@@ -9,11 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-# Reads pids, one a line; the `read` fails when this process is gone, whatever way. Shells know groups by a minus.
-_GUARD = (
-    'while read -r pid; do pids="$pids $pid"; done; '
-    'for pid in $pids; do kill -9 "-$pid" 2>/dev/null; done; [ -z "$1" ] || rm -rf "$1"'
-)
+from tests.servers import guard
 
 
 class Processes:
@@ -27,8 +23,8 @@ class Processes:
     def __init__(self, logs: Path, doomed: Path | None = None) -> None:
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        command = ["/bin/sh", "-c", _GUARD, "guard", str(doomed or "")]
-        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        if doomed is not None:
+            guard.keep(doomed)
 
     def start(
         self, name: str, command: list[str], environ: Mapping[str, str], *, folder: Path, talks: bool = False
@@ -44,9 +40,9 @@ class Processes:
                 stderr=log,
                 start_new_session=True,
             )
-        assert self._guard.stdin is not None
-        self._guard.stdin.write(b"%d\n" % process.pid)
-        self._guard.stdin.flush()
+        if name in self._running:
+            guard.forget(self._running[name].pid)
+        guard.watch(process.pid)
         self._running[name] = process
         return process
 
@@ -70,6 +66,7 @@ class Processes:
     def kill(self, name: str) -> None:
         """SIGKILL to it and to what it has started."""
         process = self._running[name]
+        guard.forget(process.pid)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -92,8 +89,3 @@ class Processes:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
-        assert self._guard.stdin is not None
-        if not self._guard.stdin.closed:
-            self._guard.kill()
-            self._guard.wait()
-            self._guard.stdin.close()
