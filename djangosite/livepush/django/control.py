@@ -94,7 +94,7 @@ class Controls:
         if anybody or name is not None:
             self.tell(Control(REVOKE, name, channel=channel), using=using)
 
-    def disconnect(self, whom: Any, why: str = DISCONNECTED, *, using: str | None = None) -> None:
+    def disconnect(self, whom: Any, why: str = DISCONNECTED, *, using: str | None = None) -> Future[str | None] | None:
         """Ends connections, in every process, with the close code 4401: pages of livepush.js do not come back by
         themselves.
 
@@ -106,6 +106,9 @@ class Controls:
                 those of the browser that has it.
             why: for people; at most 120 bytes of UTF-8. Browsers can show it.
             using: as in `identity_changed`.
+
+        Returns:
+            As `tell`.
 
         Raises:
             TypeError: that is neither.
@@ -126,7 +129,7 @@ class Controls:
             if name is None:
                 raise ValueError("whom: an anonymous visitor can't be told apart; give the key of his session")
             control = Control(DISCONNECT, name, why=why)
-        self.tell(control, using=using)
+        return self.tell(control, using=using)
 
     def logged_out(self, user: Any, key: str | None, *, using: str | None = None) -> None:
         """Says that a session is over, though the database may still know it.

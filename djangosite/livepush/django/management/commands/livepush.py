@@ -1,5 +1,5 @@
-"""`manage.py livepush run | topology | publish | relay`: the daemon, what it needs of the broker, one event by hand,
-and the outbox's relay."""
+"""`manage.py livepush run | topology | publish | kick | relay`: the daemon, what it needs of the broker, one event by
+hand, the end of somebody's connections, and the outbox's relay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from livepush.broker.errors import BadURL, PublishError
 from livepush.django.conf import conf
-from livepush.django.management import relay, topology
+from livepush.django.management import kick, relay, topology
 from livepush.django.outlet import outlet
 from livepush.django.publication import publish
 
@@ -28,7 +28,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The actions and their options."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="run | topology | publish | relay")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="run | topology | publish | kick | relay")
         run = actions.add_parser("run", help="the daemon, as `twistd -n livepush` with this project's settings")
         run.add_argument(
             "--listen",
@@ -48,9 +48,11 @@ class Command(BaseCommand):
         event.add_argument("data", metavar="json", help="a JSON object")
         event.add_argument("--only", action="append", metavar="AUDIENCE", help="tell this audience only; several times")
         event.add_argument("--key", help="what the event is about: a later one with the same key may stand for it")
+        leave = actions.add_parser("kick", help="ends somebody's connections, in every daemon")
+        kick.add_arguments(leave)
         outbox = actions.add_parser("relay", help="publishes what publish(durable=True) wrote; a process of its own")
         relay.add_arguments(outbox)
-        for action in (run, parts, event, outbox):  # Django has read them by now, wherever they stand
+        for action in (run, parts, event, leave, outbox):  # Django has read them by now, wherever they stand
             action.add_argument("--settings", default=SUPPRESS, help="the settings module")
             action.add_argument("--pythonpath", default=SUPPRESS, help="the folder that holds it")
 
@@ -64,6 +66,7 @@ class Command(BaseCommand):
             "run": self._run,
             "topology": self._topology,
             "publish": self._publish,
+            "kick": self._kick,
             "relay": self._relay,
         }
         try:
@@ -117,6 +120,10 @@ class Command(BaseCommand):
             except PublishError as error:
                 raise CommandError(f"not published: {error}") from None
         self.stdout.write(f"published {name}")
+
+    def _kick(self, options: dict[str, Any]) -> None:
+        with _quiet():
+            self.stdout.write(kick.kick(options, self.confirm_seconds))
 
     def _relay(self, options: dict[str, Any]) -> None:
         if text := relay.relay(options):
