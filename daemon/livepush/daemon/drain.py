@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -78,15 +78,12 @@ class Drain:
         self._loop = LoopingCall(self._batch)
         self._loop.clock = clock
         self._begun = clock.seconds()
-        order = sorted((random(), number) for number in range(len(members)))
+        order = sorted(members, key=lambda _: random())
         # When, a number that no other has, who, his place, and whether he was told. A heap, by the first two.
         self._due = [
-            (place * seconds / 2, number, members[which], place, False)
-            for number, (which, place) in enumerate(
-                (number, position / len(members)) for position, (_, number) in enumerate(order)
-            )
+            (number / len(order) * seconds / 2, number, member, number / len(order), False)
+            for number, member in enumerate(order)
         ]
-        heapify(self._due)
         self._done: Deferred[None] = Deferred()
 
     def start(self) -> Deferred[None]:

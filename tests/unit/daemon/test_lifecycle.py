@@ -42,6 +42,14 @@ class FakePort:
         """Some address."""
         return self.name
 
+    def pauseProducing(self) -> None:
+        """Notes it."""
+        self.order.append(f"left {self.name} to others")
+
+    def resumeProducing(self) -> None:
+        """Notes it."""
+        self.order.append(f"accepts at {self.name}")
+
 
 @implementer(IStreamServerEndpoint)
 class FakeEndpoint:
@@ -83,6 +91,11 @@ class FakeHub:
     def __init__(self, order: list[str]) -> None:
         self.order = order
         self.gone: Deferred[None] = succeed(None)
+
+    def everybody(self) -> list[Any]:
+        """Nobody that could be told."""
+        self.order.append("sent away")
+        return []
 
     def close_all(self, code: Close, reason: str) -> Deferred[None]:
         """Notes it."""
@@ -132,10 +145,15 @@ class Case(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def make(
-        self, *endpoints: Any, settings: Settings | None = None, allowed: int | None = None, **more: Any
+        self,
+        *endpoints: Any,
+        settings: Settings | None = None,
+        allowed: int | None = None,
+        shared: bool = False,
+        **more: Any,
     ) -> Daemon:
         """The daemon, not started."""
-        listeners = [Listener(each, Factory(), f"--listen {each.name}", "take another") for each in endpoints]
+        listeners = [Listener(each, Factory(), f"--listen {each.name}", "take another", shared) for each in endpoints]
         self.availability = Availability(self.feed)
         return Daemon(
             self.reactor,
@@ -232,6 +250,33 @@ class StartTests(Case):
         self.assertEqual(self.logged(LogLevel.warn), ["The embedded broker is for one machine."])
 
 
+class SharedTests(Case):
+    """A socket that other processes accept from, too."""
+
+    def test_accepted_only_while_ready(self) -> None:
+        """Until this process is ready, and when it is not any more, who connects is left to those that are."""
+        daemon = self.make(FakeEndpoint(self.order, "a"), shared=True)
+        daemon.startService()
+        self.assertEqual(self.order[1], "left a to others")
+        self.order.clear()
+        for ready, noted in ((True, "accepts at a"), (False, "left a to others"), (True, "accepts at a")):
+            self.feed.ready = ready
+            self.availability.changed()
+            self.assertEqual(self.order.pop(), noted)
+        self.order.clear()
+        self.successResultOf(daemon.stopService())
+        self.assertEqual(self.order[0], "left a to others")
+        self.assertNotIn("closed a", self.order)
+
+    def test_told_in_one_line(self) -> None:
+        """What `systemctl status` shows says whether it serves, why not, and how many."""
+        daemon = self.make()
+        daemon.startService()
+        self.assertEqual(daemon.status(), "not ready: broker: connecting, 3 connections")
+        self.feed.ready = True
+        self.assertEqual(daemon.status(), "serving, 3 connections")
+
+
 class EndTests(Case):
     """From the signal to the end."""
 
@@ -256,6 +301,20 @@ class EndTests(Case):
         self.successResultOf(ended)
         self.assertEqual(self.order[2:], ["feed stopped", "threads stopped", "broker closed"])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_sent_away_first(self) -> None:
+        """With time for it, clients are sent to other processes before the rest is told to come back."""
+        daemon = self.started(settings=Settings(drain_seconds=6.0, stop_seconds=4.0))
+        self.successResultOf(daemon.stopService())
+        self.assertEqual(self.order[:3], ["closed a", "sent away", "told 4000"])
+        self.assertEqual(daemon.end_seconds, 10.0)
+
+    def test_nobody_to_send_away(self) -> None:
+        """A process without clients ends at once."""
+        daemon = self.started(settings=Settings(drain_seconds=6.0, stop_seconds=4.0))
+        self.hub.connections = 0
+        self.successResultOf(daemon.stopService())
+        self.assertNotIn("sent away", self.order)
 
     def test_connections_that_hang(self) -> None:
         """Clients that do not go leave time for the rest."""
