@@ -206,3 +206,11 @@ class InventionTests(CheckerCase):
         """A resync where everything could have been replayed."""
         self.assert_found(self.check([], granted(), resync(1.0), may=False), "needless")
         self.assert_found(self.check([], granted(), resync(1.0), may=True))
+
+    def test_a_reason_and_a_daemon(self) -> None:
+        """Whether a resync is right is asked with its reason, its time and who told it; nothing excuses another one."""
+        lines = [granted(), resync(1.0)._replace(where="8000"), resync(2.0)._replace(where="8001", why="back")]
+        verdict = check({}, [Log(EVE, lines)], lambda line: (line.why, line.where) == ("restart", "8000"))
+        (found,) = verdict.violations
+        self.assertEqual((found.kind, found.t, found.name), ("needless", 2.0, "back"))
+        self.assertIn("8001", found.what)
