@@ -143,6 +143,12 @@ class WebSocketLink(WebSocketServerProtocol):
             self.connection.end()
         self._fail_connection(code, reason)
 
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        """What Autobahn takes for no handshake. Its own words repeat the client's, to him and in the log."""
+        headers = [*(responseHeaders or ()), ("Content-Length", "0"), ("Connection", "close")]
+        self.sendHttpErrorResponse(code, "Bad Request", headers)
+        self.dropConnection(abort=False)
+
     def _forget_request(self) -> None:
         # 2 to 3 KB that Autobahn keeps for the life of the connection.
         for name in ("http_request_data", "http_headers", "http_request_params", "http_request_uri", "_wskey"):

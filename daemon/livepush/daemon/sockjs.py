@@ -111,7 +111,8 @@ class SockJSEndpoint(Resource):
         if options:
             cors.preflight(request, f"OPTIONS, {method}")
             self._store(request)
-            asked = request.getHeader("access-control-request-headers")
+            # By bytes: twisted.web decodes the values of a name that is a text, and fails where they are no UTF-8.
+            asked = (request.getHeader(b"access-control-request-headers") or b"").decode("latin-1")
             if not asked:
                 request.responseHeaders.removeHeader("Access-Control-Allow-Headers")
             elif _TOKENS.fullmatch(asked):

@@ -307,5 +307,5 @@ def answer(request: Request, status: int, body: bytes) -> None:
 
 
 def _is_form(request: Request) -> bool:
-    kind = request.getHeader("content-type") or ""
-    return kind.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+    kind = request.getHeader(b"content-type") or b""  # by bytes: others may be no UTF-8
+    return kind.partition(b";")[0].strip().lower() == b"application/x-www-form-urlencoded"

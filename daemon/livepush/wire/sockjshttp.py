@@ -188,4 +188,5 @@ def info(websocket: bool, cookie_needed: bool, entropy: int) -> bytes:
 
 
 def _script_text(frame: bytes) -> bytes:
-    return json.dumps(frame.decode()).replace("</", "<\\/").encode()
+    # No "<" at all: "</script" would end the script, and "<!--<script" keep the one after it from ending.
+    return json.dumps(frame.decode()).replace("<", "\\u003c").encode()
