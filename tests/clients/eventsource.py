@@ -71,13 +71,15 @@ class EventSource:
 class Stream:
     """A client that reads as much as it is told to."""
 
-    def __init__(self, port: int, target: str = "/livepush/sse?channels=orders", *headers: str) -> None:
+    def __init__(
+        self, port: int, target: str = "/livepush/sse?channels=orders", *headers: str, host: str = "x"
+    ) -> None:
         self.source = EventSource()
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         self.socket.settimeout(SECONDS)
         self.socket.connect(("127.0.0.1", port))
-        self.socket.sendall("\r\n".join((f"GET {target} HTTP/1.1", "Host: x", *headers)).encode() + b"\r\n\r\n")
+        self.socket.sendall("\r\n".join((f"GET {target} HTTP/1.1", f"Host: {host}", *headers)).encode() + b"\r\n\r\n")
 
     def head(self) -> str:
         """The answer's, without what follows."""

@@ -7,6 +7,7 @@
     {livepush}:revision         counts the changes of all rolls; of a new store it begins at the moment, ms, so that it
                                 never goes back, not even when the store is lost
     {livepush}:changed          sorted set: each channel, by the revision of its last change
+    {livepush}:young            is there as long as a new store may not know all processes yet
     {livepush}:floor            the highest revision that was dropped from `changed`
 
 The prefix is a setting; the braces keep all keys in one slot of a Redis Cluster. A user is his primary key as JSON text
@@ -38,6 +39,11 @@ CHANGED = 10_000
 UNKNOWN = "unknown"
 """The answer to a process that is not enrolled, or not any more; nothing was done."""
 
+YOUNG = "young"
+YOUNG_MS = 2500
+"""So long after a store was made, or made anew because all was lost, nobody says who is not there: every process finds
+out within its next two looks that it is not known, and only then does a roll that lacks somebody mean anything."""
+
 MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that JavaScript holds exactly; a larger primary key goes to browsers as a text."""
 
@@ -51,7 +57,6 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(number) return string.format('%.0f', number) end
 
 local function note(channel)
-    redis.call('SET', revision, text(now), 'NX')
     redis.call('ZADD', changed, text(redis.call('INCR', revision)), channel)
     if redis.call('ZCARD', changed) > {CHANGED} then
         redis.call('SET', floor, redis.call('ZPOPMIN', changed)[2])
@@ -96,7 +101,9 @@ end
 """
 
 ENROLL = f"""{_COMMON}
-redis.call('SET', revision, text(now), 'NX')
+if redis.call('SET', revision, text(now), 'NX') then
+    redis.call('SET', base .. ':young', '1', 'PX', {YOUNG_MS})
+end
 redis.call('ZADD', nodes, text(now + ARGV[2]), ARGV[1])
 return cjson.encode(redis.call('SMEMBERS', base .. ':held:' .. ARGV[1]))
 """
@@ -123,12 +130,12 @@ redis.call('HSET', about, ARGV[1], ARGV[4])
 reap()
 local at, since = tonumber(redis.call('GET', revision) or 0), tonumber(ARGV[3])
 if since == 0 or since > at or since < tonumber(redis.call('GET', floor) or 0) then
-    return cjson.encode({{at, cjson.null}})
+    return cjson.encode({{at, cjson.null, redis.call('EXISTS', base .. ':young')}})
 end
-return cjson.encode({{at, redis.call('ZRANGEBYSCORE', changed, '(' .. ARGV[3], '+inf')}})
+return cjson.encode({{at, redis.call('ZRANGEBYSCORE', changed, '(' .. ARGV[3], '+inf'), 0}})
 """
-"""Arguments: process, time to live in ms, the revision that it knows, what it tells of itself. Answers the revision and
-the channels that have changed since, or null."""
+"""Arguments: process, time to live in ms, the revision that it knows, what it tells of itself. Answers the revision,
+the channels that have changed since, or null, and whether the store is young."""
 
 ROLLS = f"""{_COMMON}
 local answer, most = {{}}, tonumber(ARGV[1])
@@ -145,9 +152,10 @@ return cjson.encode(answer)
 
 REAP = f"""{_COMMON}
 if redis.call('EXISTS', revision) == 0 then return cjson.encode('{UNKNOWN}') end
+if redis.call('EXISTS', base .. ':young') == 1 then return cjson.encode('{YOUNG}') end
 return text(reap())
 """
-"""Forgets a part of one process that is gone. Answers whether there was one; that no process ever came here."""
+"""Forgets a part of one process that is gone. Answers whether there was one, or that the store is empty, or young."""
 
 ONLINE = f"""{_COMMON}
 local answer = {{}}

@@ -243,6 +243,8 @@ class Presence:
             if taken or given_up:
                 await self._registry.move(taken, given_up)  # where that fails all is told anew
         pulse = await self._registry.pulse(self._revision, self._about())
+        if pulse.young:
+            return {}  # what was known stays, and the next round asks for everything again
         asked = [
             channel
             for channel in self._told

@@ -81,8 +81,8 @@ class RedisRegistry:
 
     async def pulse(self, since: int, about: Mapping[str, object]) -> Pulse:
         """As `Registry.pulse`; also lets go of a part of a process that is gone."""
-        revision, changed = await self._ask(store.PULSE, self._node, self._ttl, str(since), json.dumps(about))
-        return Pulse(revision, None if changed is None else frozenset(changed))
+        revision, changed, young = await self._ask(store.PULSE, self._node, self._ttl, str(since), json.dumps(about))
+        return Pulse(revision, None if changed is None else frozenset(changed), bool(young))
 
     async def rolls(self, channels: Sequence[str], most: int) -> Mapping[str, Roll]:
         """As `Registry.rolls`, `presencestore.CHANNELS` at a time."""

@@ -70,10 +70,12 @@ class Pulse:
     Attributes:
         revision: of the registry now.
         changed: the channels that have changed since; None: that is not known any more, so each of them may have.
+        young: the registry has lost everything a moment ago, and does not know all processes yet.
     """
 
     revision: int
     changed: frozenset[str] | None
+    young: bool = False
 
 
 class Registry(Protocol):

@@ -151,7 +151,12 @@ class Registry:
             if found == store.UNKNOWN:
                 raise PresenceUnavailable(
                     f"{self._url.safe} knows of no daemon under the prefix {self._base}: start one with the same "
-                    "LIVEPUSH_REDIS_URL and LIVEPUSH_REDIS_PREFIX; after a loss of Redis they are back within seconds"
+                    "LIVEPUSH_REDIS_URL and LIVEPUSH_REDIS_PREFIX"
+                )
+            if found == store.YOUNG:
+                raise PresenceUnavailable(
+                    f"{self._url.safe} is new, or has lost what it knew, and the daemons are telling it who is present: "
+                    f"ask again in {store.YOUNG_MS / 1000:g} s"
                 )
             if not found:
                 return

@@ -99,6 +99,18 @@ class ProcessesTests(RedisCase):
         self.assertEqual(roll.members, {"7", "8"})
         self.assertGreater(roll.revision, before)
 
+    async def test_young(self) -> None:
+        """A store that was made a moment ago says that it may not know everybody yet, and after a while no more."""
+        one, other = await self.connect(), await self.connect()
+        await one.enroll([])
+        self.assertTrue((await one.pulse(0, ABOUT)).young)
+        self.assertGreater(int(self.redis("PTTL", "{livepush}:young")), 1000)
+        self.redis("PEXPIRE", "{livepush}:young", "1")
+        while (await one.pulse(0, ABOUT)).young:
+            pass
+        await other.enroll([])
+        self.assertFalse((await other.pulse(0, ABOUT)).young)
+
     async def test_race(self) -> None:
         """Twenty processes that take and give up the same places all at once leave exactly what is held."""
         registries = [await self.connect() for _ in range(20)]
@@ -135,7 +147,7 @@ class ProcessesTests(RedisCase):
         await registry.move([], places)
         self.assertEqual(
             sorted(self.redis("KEYS", "*").split()),
-            ["{livepush}:changed", "{livepush}:nodes", "{livepush}:revision"],
+            ["{livepush}:changed", "{livepush}:nodes", "{livepush}:revision", "{livepush}:young"],
         )
 
 

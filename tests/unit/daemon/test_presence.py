@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -70,7 +71,7 @@ class Fragile(MemoryRegistry):
         self.error: Exception | None = None
         self.waits: Deferred[None] | None = None
         self.asked: list[str] = []
-        self.closed = False
+        self.closed = self.young = False
 
     async def enroll(self, places: Collection[Place]) -> None:
         await self._maybe("enroll")
@@ -82,7 +83,8 @@ class Fragile(MemoryRegistry):
 
     async def pulse(self, since: int, about: Mapping[str, object]) -> Pulse:
         await self._maybe("pulse")
-        return await super().pulse(since, about)
+        pulse = await super().pulse(since, about)
+        return replace(pulse, young=self.young)
 
     async def rolls(self, channels: Sequence[str], most: int) -> Mapping[str, Roll]:
         await self._maybe(f"rolls {' '.join(channels)}")
@@ -408,7 +410,7 @@ class HereTests(Case):
 
 
 class FailureTests(Case):
-    def fail(self) -> None:  # type: ignore[override]
+    def lose(self) -> None:
         """The registry can't be asked from here on."""
         self.registry.error = RegistryUnavailable("redis://h:1/0: nothing listens there")
 
@@ -417,7 +419,7 @@ class FailureTests(Case):
         page = self.browser(watcher(7))
         self.pass_time(PULSE_SECONDS)
         self.told(page)
-        self.fail()
+        self.lose()
         self.pass_time(PATIENCE_SECONDS - PULSE_SECONDS)
         self.registry.error = None
         self.pass_time(2 * PULSE_SECONDS)
@@ -429,7 +431,7 @@ class FailureTests(Case):
         self.pass_time(PULSE_SECONDS)
         self.told(page)
         with capturedLogs() as logs:
-            self.fail()
+            self.lose()
             self.pass_time(PATIENCE_SECONDS + 2 * PULSE_SECONDS)
             self.assertEqual(self.told(page), [{"now": None, "why": "unavailable"}])
             late = self.browser(watcher(8))
@@ -444,7 +446,7 @@ class FailureTests(Case):
 
     def test_not_stormed(self) -> None:
         """While it fails it is asked once a second at most, however many connections come and go."""
-        self.fail()
+        self.lose()
         self.pass_time(PULSE_SECONDS)
         self.registry.asked.clear()
         for user in range(100):
@@ -458,7 +460,7 @@ class FailureTests(Case):
         self.pass_time(PULSE_SECONDS)
         going.connection.closed()
         self.pass_time(GRACE - PULSE_SECONDS)
-        self.fail()
+        self.lose()
         coming = self.browser(watcher(9))
         self.pass_time(3)
         self.store.take("here", ("orders", "9"))  # one half was done
@@ -476,6 +478,24 @@ class FailureTests(Case):
         self.store.on.clear()
         self.pass_time(2 * PULSE_SECONDS)
         self.assertEqual((self.here(), self.here(ANYWHERE), self.told(page)), ({"7"}, {"7"}, []))
+
+    def test_not_all_are_back(self) -> None:
+        """A registry that has lost everything does not say who left before all processes can have come back."""
+        page = self.browser(watcher(7))
+        self.join_there(9)
+        self.pass_time(PULSE_SECONDS)
+        self.told(page)
+        self.store.held = {"there": set()}
+        self.store.on.clear()
+        self.registry.young = True
+        self.pass_time(3 * PULSE_SECONDS)
+        late = self.browser(watcher(8))
+        self.pass_time(PULSE_SECONDS)
+        self.assertEqual((self.told(page), self.told(late)), ([], [{"now": [7, 9]}]))  # as it was last known
+        self.join_there(9)
+        self.registry.young = False
+        self.pass_time(PULSE_SECONDS)
+        self.assertEqual([self.told(each) for each in (page, late)], [[{"join": [8], "leave": []}]] * 2)
 
     def test_never_known(self) -> None:
         """A registry that goes on saying that it does not know this process is not asked in a circle."""
