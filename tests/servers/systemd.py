@@ -120,11 +120,17 @@ class Systemd:
             ServerFailed: it has not in time.
         """
         begun = time.monotonic()
-        while (found := self.show(unit, name)) != value:
-            if time.monotonic() - begun > seconds:
-                raise ServerFailed(f"{unit}: {name} is {found!r} and not {value!r}\n{self.journal()[-6000:]}")
-            time.sleep(0.02)
+        self._child.wait_until(lambda: self.show(unit, name) == value, seconds)
         return time.monotonic() - begun
+
+    def wait_for(self, unit: str, text: str, seconds: float = START_SECONDS) -> str:
+        """A unit's journal, once it has a text.
+
+        Raises:
+            ServerFailed: it has not in time.
+        """
+        self._child.wait_until(lambda: text in self.journal(unit), seconds)
+        return self.journal(unit)
 
     def close(self) -> None:
         """Ends it with all that it runs. May be called twice."""

@@ -123,18 +123,11 @@ class BrokerTests(ServiceCase):
         self.systemd.wait_until(self.unit, "ActiveState", "active")
         pid = self.pid()
         proxy.set("cut")
-        self.assertIn("Feed not ready", self.until_journal("Feed not ready"))
+        self.systemd.wait_for(self.unit, "Feed not ready")
         self.assertIn("not ready: broker", self.systemd.show(self.unit, "StatusText"))
         proxy.set("pass")
         self.systemd.wait_until(self.unit, "StatusText", "serving, 0 connections")
         self.assertEqual(self.pid(), pid)
-
-    def until_journal(self, text: str) -> str:
-        """The journal, when it has a text."""
-        begun = time.monotonic()
-        while text not in (found := self.systemd.journal(self.unit)) and time.monotonic() - begun < 60:
-            pass
-        return found
 
 
 class DeathTests(ServiceCase):

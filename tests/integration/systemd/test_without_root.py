@@ -31,7 +31,7 @@ class Told:
 
     def until(self, text: str) -> list[str]:
         """All messages, up to one that begins so."""
-        found = []
+        found: list[str] = []
         while not found or not found[-1].startswith(text):
             found.append(self._socket.recv(4096).decode())
         return found
