@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo demo-check demo-reset manage test unit lint bench soak install-units
+.PHONY: help demo demo-check demo-reset manage test unit lint bench soak fuzz install-units
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ SECONDS ?= 60
 soak: $(VENV)/.test ## break everything for a while, then see that nothing was lost in silence: make soak SECONDS=60 ARGS="--help"
 	@tests/install_servers.sh
 	@exec $(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)
+
+fuzz: $(VENV)/.test ## spoiled input for everything that reads what others wrote: make fuzz SECONDS=60 ARGS="--help"
+	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 UNITS ?= /etc/systemd/system
 install-units: ## install the systemd units: make install-units PROJECT=/srv/shop SETTINGS=shop.settings VENV=/srv/shop/venv

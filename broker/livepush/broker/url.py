@@ -164,9 +164,10 @@ def _port(text: str) -> int:
 def _unquoted(what: str, text: str) -> str:
     try:
         value = unquote(text, errors="strict")
-    except UnicodeDecodeError:
+        size = len(value.encode())  # what the environment holds may be no UTF-8 either
+    except UnicodeError:
         raise BadURL(f"the {what} is not UTF-8 when percent-decoded; {_RIGHT}") from None
-    if len(value.encode("utf-8", "surrogatepass")) > 255 or "\0" in value:
+    if size > 255 or "\0" in value:
         raise BadURL(f"the {what} is longer than 255 bytes or holds a NUL; {_RIGHT}")
     return value
 

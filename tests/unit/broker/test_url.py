@@ -127,6 +127,13 @@ class SecrecyTests(SynchronousTestCase):
 
 
 class ParametersTests(SynchronousTestCase):
+    def test_what_is_no_text(self) -> None:
+        """Bytes of the environment that are no UTF-8 are refused: nothing could show such an address."""
+        for text in ("amqp://h/v\udcff", "amqp://u\udcff:p@h/", f"amqp://u:{SECRET}\udcff@h/"):
+            error = self.assertRaises(BadURL, BrokerURL.parse, text)
+            self.assertIn("UTF-8", str(error))
+            self.assertNotIn(SECRET, str(error))
+
     def test_for_pika(self) -> None:
         """One attempt each, with deadlines; the loop around it decides when to try again."""
         parameters = BrokerURL.parse("amqp://u:p@h:1234/v").parameters(heartbeat=7, name="me")

@@ -1,0 +1,1 @@
+"""The targets of `make fuzz`, each with few inputs."""
