@@ -23,6 +23,7 @@ ENGINE_SOCKET = "/socket.io/?EIO=4&transport=websocket"
 SOCKJS = "/livepush/sockjs"
 STREAM = "/livepush/sse"
 SECONDS = 15.0
+Sock = socket.socket  # a method below is called as the module
 
 
 class SecurityCase(SynchronousTestCase):
@@ -155,9 +156,10 @@ class SecurityCase(SynchronousTestCase):
 
     def _status(self, field: str) -> str:
         text = Path(f"/proc/{self.world.daemon.pid}/status").read_text()
-        return re.findall(rf"^{field}:\s+(\d+)", text, re.MULTILINE)[0]
+        (found,) = re.findall(rf"^{field}:\s+(\d+)", text, re.MULTILINE)
+        return str(found)
 
-    def raw(self, *, port: int | None = None, source: str = "127.0.0.1") -> socket.socket:
+    def raw(self, *, port: int | None = None, source: str = "127.0.0.1") -> Sock:
         """A bare socket to the daemon; `source` is an address of this machine's loopback."""
         address = ("127.0.0.1", port or self.world.port)
         sock = socket.create_connection(address, timeout=SECONDS, source_address=(source, 0))

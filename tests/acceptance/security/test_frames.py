@@ -21,6 +21,12 @@ DEEP = "[" * 100_000
 Send = Callable[[WebSocket], None]
 
 
+def send_endless(client: WebSocket) -> None:
+    """The beginning of a message that has no end."""
+    for number in range(3):
+        client.send_frame(CONTINUATION if number else TEXT, b"x" * 30_000, final=False)
+
+
 class FrameTests(SecurityCase):
     """Frames."""
 
@@ -68,14 +74,11 @@ class FrameTests(SecurityCase):
     def test_15_sizes(self) -> None:
         """Attack: a frame that announces 2^62 bytes, one byte too many, and a message of endless fragments."""
         visitor = self.world.visitor()
-        endless = b"x" * 30_000
         cases: list[Send] = [
             lambda client: client.send_raw(b"\x81\xff" + (2**62).to_bytes(8, "big") + b"mask"),
             lambda client: client.send_raw(b"\x81\xff" + (2**63).to_bytes(8, "big") + b"mask"),
             lambda client: client.send_raw(b"\x81\xff" + (65_537).to_bytes(8, "big") + b"mask"),
-            lambda client: [
-                client.send_frame(TEXT if number == 0 else CONTINUATION, endless, final=False) for number in range(3)
-            ].clear(),
+            send_endless,
         ]
         before = self.memory()
         for send in cases:

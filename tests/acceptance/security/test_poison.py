@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pika
+import pika.exceptions
 
 from tests.acceptance.security.case import SecurityCase
 
@@ -46,7 +47,6 @@ def poisons() -> Iterator[tuple[pika.BasicProperties, bytes]]:
             True,
             -1,
             2**62,
-            1.5,
             [1],
             {"a": 1},
             Decimal("1.5"),
@@ -57,7 +57,8 @@ def poisons() -> Iterator[tuple[pika.BasicProperties, bytes]]:
     yield made(headers={**headers, "v": 2})
     for name in ("type", "app_id", "message_id"):
         for value in (None, "", "x" * 200, "../..", "0", "-1", "99999999999999999999"):
-            yield made(**{name: value})
+            changed: dict[str, Any] = {name: value}
+            yield made(**changed)
     yield made(type="control", message_id="2", body=b"{}")
     yield made(type="control", message_id="3", body=b'{"what": "identity", "user": {"a": 1}}')
     yield made(type="marker", body=b'{"process": "x", "number": 1}')
@@ -67,6 +68,40 @@ def poisons() -> Iterator[tuple[pika.BasicProperties, bytes]]:
     yield made(message_id="5")  # twice
 
 
+class Writer:
+    """Somebody with an account at the broker.
+
+    RabbitMQ itself falls over some headers (seen with 3.10.8: 541, in what writes the stream) and ends the connection:
+    then there is another one.
+
+    Attributes:
+        taken: messages that the broker has confirmed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._parameters = pika.URLParameters(url)
+        self.taken = 0
+        self._open()
+
+    def write(self, key: str, properties: pika.BasicProperties, body: bytes) -> None:
+        """One message."""
+        try:
+            self._channel.basic_publish(EXCHANGE, key, body, properties)
+        except pika.exceptions.AMQPError:
+            self._open()
+        else:
+            self.taken += 1
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._connection.close()
+
+    def _open(self) -> None:
+        self._connection = pika.BlockingConnection(self._parameters)
+        self._channel = self._connection.channel()
+        self._channel.confirm_delivery()
+
+
 class PoisonTests(SecurityCase):
     """What reaches the queue of a process, and its log."""
 
@@ -74,22 +109,18 @@ class PoisonTests(SecurityCase):
         """Attack: a hundred messages, each wrong in another way; none arrives, all are taken, few lines are logged."""
         page = self.page(self.world.visitor())
         lines = len(self.world.daemon.output.splitlines())
-        sent = 0
-        connection = pika.BlockingConnection(pika.URLParameters(self.world.variables["LIVEPUSH_BROKER_URL"]))
-        channel = connection.channel()
-        channel.confirm_delivery()
+        writer = Writer(self.world.variables["LIVEPUSH_BROKER_URL"])
         for key in ("event.orders.poison", "live.orders.poison", "control.identity"):
             for properties, body in poisons():
-                channel.basic_publish(EXCHANGE, key, body, properties)
-                sent += 1
-        connection.close()
-        self.assertGreater(sent, 100)
+                writer.write(key, properties, body)
+        writer.close()
+        self.assertGreater(writer.taken, 100)
         self.world.publish("after", {})
         heard = self.heard_until(page, lambda message: message.get("type") == "after")
         self.assertEqual(heard[-1].get("type"), "after", heard)
         # What is right in all that livepush can see arrives: here the same number, sent in several forms, once.
         poisoned = [message for message in heard if message.get("type") == "poison" and "id" in message]
-        self.assertLessEqual(len({message["id"] for message in poisoned}), 2)
+        self.assertEqual({message["id"] for message in poisoned}, {"poisoner-1", "poisoner-5"})
         self.assertEqual(len(poisoned), len({message["id"] for message in poisoned}))
         written = self.world.daemon.output.splitlines()[lines:]
         self.assertLess(len(written), 40, written)

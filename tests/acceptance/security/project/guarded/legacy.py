@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from guarded.settings import *  # noqa: F403 - settings are names
+from .settings import *  # noqa: F403 - settings are names
 
 LIVEPUSH_SOCKJS_LEGACY = True
 LIVEPUSH_SOCKJS_CLIENT = "/static/sockjs.min.js"
+LIVEPUSH_SWEEP_SECONDS = 2

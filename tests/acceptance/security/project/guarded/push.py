@@ -27,6 +27,6 @@ class Desk(Channel):
     name = "desks.{owner}"
     audiences = [Audience("owner", perm=None)]
 
-    def allows(self, user: Any, owner: str) -> bool:
+    def allows(self, user: Any, **args: str) -> bool:
         """Whether it is his own."""
-        return bool(user.username == owner)
+        return bool(user.username == args["owner"])
