@@ -9,7 +9,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from livepush.daemon.settings import Limits
-from tests.integration.refusals.case import COOKIE, OPENING, ORIGIN, OWN, SENDING, UPGRADE, Asked, TransportsCase
+from tests.integration.refusals.case import COOKIE, OPENING, OWN, SENDING, UPGRADE, Asked, TransportsCase
+from tests.integration.served import ORIGIN
 
 ROUNDS = 1_500
 CANARY = b"k4n(4ry"
@@ -200,7 +201,7 @@ class HostileTests(TransportsCase):
                 self.assertNotIn(CANARY, answer, (number, data))
                 self.assertNotIn(b"Traceback", answer, (number, data))
             self.assertGreater(answered, self.rounds / 2)
-            self.in_reactor(self._end_sessions)
+            self.in_reactor(self.end_sessions)
             self.until(lambda: self.hub.connections == 0)
             for asked in (OPENING[0], OPENING[1], OPENING[2]):
                 with self.ask(asked, (COOKIE, ("Origin", ORIGIN))) as exchange:

@@ -6,7 +6,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from tests.integration.refusals.case import COOKIE, EVIL, OPENING, ORIGIN, OWN, SENDING, STREAM, Asked, TransportsCase
+from tests.integration.refusals.case import COOKIE, EVIL, OPENING, OWN, SENDING, STREAM, Asked, TransportsCase
+from tests.integration.served import ORIGIN
 
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 

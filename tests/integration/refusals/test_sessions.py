@@ -12,7 +12,8 @@ from livepush.broker.envelope import Control
 from livepush.wire.closing import Close
 from tests.clients.rawhttp import Exchange, request
 from tests.clients.websocket import BINARY, TEXT, WebSocket, connect
-from tests.integration.refusals.case import COOKIE, ORIGIN, OWN, Asked, TransportsCase
+from tests.integration.refusals.case import COOKIE, OWN, Asked, TransportsCase
+from tests.integration.served import ORIGIN
 from tests.unit.daemon.doubles import make_snapshot
 
 OTHERS = ("sessionid=boris", "sessionid=", "", None)

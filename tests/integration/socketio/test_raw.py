@@ -12,7 +12,8 @@ from livepush.daemon.engineio import EngineSettings
 from livepush.daemon.settings import Limits
 from livepush.wire.closing import Close
 from tests.clients.websocket import CLOSE, WebSocket, connect
-from tests.integration.socketio.case import COOKIE, ORIGIN, SocketIOCase
+from tests.integration.served import ORIGIN
+from tests.integration.socketio.case import COOKIE, SocketIOCase
 
 EVIL = "http://evil.example"
 

@@ -14,7 +14,8 @@ from livepush.daemon.settings import Limits
 from livepush.daemon.sockjsapp import SockJSSettings
 from livepush.wire.closing import Close
 from tests.clients.websocket import CLOSE, PING, PONG, TEXT, Closed, WebSocket, connect
-from tests.integration.sockjs.case import CLASSIC, COOKIE, LEGACY, NATIVE, ORIGIN, SockJSCase
+from tests.integration.served import ORIGIN
+from tests.integration.sockjs.case import CLASSIC, COOKIE, LEGACY, NATIVE, SockJSCase
 from tests.unit.daemon.doubles import make_snapshot
 
 EVIL = "http://evil.example"
@@ -81,7 +82,7 @@ class OriginTests(RawCase):
             for address in (f"{NATIVE}/websocket", f"{NATIVE}/0/a/websocket"):
                 with self.web_socket(address, EVIL) as client:
                     self.assertEqual(client.status, 403)
-            self.assertEqual(len(self.endpoints[LEGACY].sessions), 0)
+            self.assertEqual(len(self.sockjs[LEGACY].sessions), 0)
 
         return self.client(work)
 
@@ -304,7 +305,7 @@ class SendTests(RawCase):
         def work() -> None:
             path = self.session()
             kept = self.ask("POST", f"{path}/xhr_send", HELLO)
-            [session] = self.endpoints[NATIVE].sessions.values()
+            [session] = self.sockjs[NATIVE].sessions.values()
             self.until(lambda: session._parked is not None)
             with self.ask("POST", f"{path}/xhr_send", HELLO) as second:
                 self.assertEqual(second.status, 503)
@@ -437,7 +438,7 @@ class ReceiveTests(RawCase):
 
     def _dropped(self) -> bool:
         """Whether a resync waits in place of events."""
-        [session] = self.endpoints[LEGACY].sessions.values()
+        [session] = self.sockjs[LEGACY].sessions.values()
         app: Any = session.app
         return b"slow" in b"".join(data for _, data in app._connection.out._held)
 
