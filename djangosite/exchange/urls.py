@@ -16,6 +16,7 @@ urlpatterns = [
     path("sockjs/", views.page, {"way": "sockjs"}, name="sockjs"),
     path("sse/", views.page, {"way": "sse"}, name="sse"),
     path("orders/", views.rows, name="rows"),
+    path("orders/people/", views.people, name="people"),
     path("orders/<int:pk>/lock/", views.lock, name="lock"),
     path("orders/<int:pk>/done/", views.done, name="done"),
     path(

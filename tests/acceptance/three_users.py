@@ -21,6 +21,7 @@ window.heard = {};
 window.livepush = {
   on(channel, type, callback) { heard[type] = callback; },
   onResync(channel, callback) { window.resync = callback; },
+  onPresence() {},
   onStatus() {},
 };
 """
@@ -41,6 +42,11 @@ class ThreeUsers(Visit):
                 person.watch()
                 expect(person.page.locator(".order-row")).to_have_count(8)
                 person.sees(1, buttons=both)
+
+        with self.step("each sees who looks at the list, himself among them", *people):
+            for person in people:
+                names = sorted(f"{each.name} (you)" if each is person else each.name for each in people)
+                expect(person.page.locator("#present")).to_have_text(f"Looking at this list: {', '.join(names)}")
 
         other = anna.tab()
         other.goto(self._url)

@@ -13,6 +13,7 @@ class Orders(Channel):
 
     name = "orders"
     auto = True
+    presence = True  # whoever sees the list sees who else looks at it
     audiences = [Audience("moderator", perm="orders.delete_order"), Audience("client", perm="orders.lock_order")]
 
     def receive(self, user: Any, type: str, data: Any, **_: str) -> dict[str, Any]:  # noqa: A002 - livepush's word

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from django.contrib import messages
+from django.contrib.auth import get_user_model
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -20,6 +21,8 @@ from django.views.decorators.http import require_POST, require_safe
 from exchange.orders.models import Order, Refused
 from exchange.orders.row import MODERATOR, audience_of, rows_for
 from livepush.django.conf import conf
+
+PEOPLE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,18 @@ def page(request: HttpRequest, way: str) -> HttpResponse:
 def rows(request: HttpRequest) -> HttpResponse:
     """Only the rows, for a page that has missed something. Leaves messages for the next whole page."""
     return render(request, "orders/rows.html", _context(request, _next(request.GET.get("next"))))
+
+
+@never_cache
+@require_safe
+@login_required
+def people(request: HttpRequest) -> JsonResponse:
+    """The names of users, for those who see the list and who looks at it: 403 for others; `PEOPLE` a request."""
+    if audience_of(_user(request)) is None:
+        raise PermissionDenied
+    asked = [int(text) for text in request.GET.getlist("user") if text.isascii() and text.isdigit() and len(text) < 19]
+    users = get_user_model().objects.filter(pk__in=asked[:PEOPLE])
+    return JsonResponse({str(user.pk): user.get_username() for user in users})
 
 
 @require_POST

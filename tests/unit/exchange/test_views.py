@@ -263,6 +263,24 @@ class AccountTests(ExchangeCase):
         self.assertEqual(anna.get("/").status_code, 302)
 
 
+class PeopleTests(ExchangeCase):
+    """The names of those who look at the list."""
+
+    def test_names(self) -> None:
+        """Who has a part in the exchange is told the names of users, fifty at a time, and what is none is nobody."""
+        anna, mod = self.user("anna"), self.user("mod")
+        asked = f"?user={anna.pk}&user={mod.pk}&user=x&user=-1&user={UNKNOWN}&user=999999&user="
+        response = self.browser("anna").get(f"/orders/people/{asked}")
+        self.assertEqual(response.json(), {str(anna.pk): "anna", str(mod.pk): "mod"})
+        crowd = "&".join(f"user={pk}" for pk in [*range(1000, 1050), anna.pk])
+        self.assertEqual(self.browser("anna").get(f"/orders/people/?{crowd}").json(), {})
+
+    def test_others(self) -> None:
+        """Nobody else is."""
+        self.assertEqual(self.browser("guest").get("/orders/people/?user=1").status_code, 403)
+        self.assertEqual(self.browser().get("/orders/people/?user=1").status_code, 302)
+
+
 class AdminTests(ExchangeCase):
     """Django's admin."""
 

@@ -8,6 +8,7 @@
  * How events come is the business of one script for each page: native.js, socketio.js, sockjs.js, sse.js. They call
  *
  *   ws_order_lock(data), ws_order_done(data), ws_order_free(data)     what became of an order
+ *   ws_present(message)                                               who looks at the list: a message of presence
  *   ws_orders_load()                                                  take over the list as the site has it now
  *   ws_status(light, text)                                            "live", "wait" or "off", in words
  *   ws_locks_by(call)                                                 `call(order)` locks one, and promises its data
@@ -172,6 +173,48 @@
   }
 
   window.ws_orders_load = () => void refresh();
+
+  // ---------------------------------------------------------------------------------------------- who looks at the list
+
+  const present = document.getElementById("present");
+  const names = new Map(); // of users; null while it is asked for
+  let here = null; // primary keys; null: nobody knows
+
+  /** {now: [...]}, or {join: [...], leave: [...]}, or {now: null} with the number of a crowd. */
+  window.ws_present = (message) => {
+    if (Array.isArray(message.now)) here = new Set(message.now);
+    else if (message.now === null || !here) here = null;
+    else {
+      for (const user of message.leave) here.delete(user);
+      for (const user of message.join) here.add(user);
+    }
+    showPresent(message.count);
+    if (here) learn(Array.from(here).filter((user) => !names.has(user)).slice(0, 50));
+  };
+
+  function showPresent(count) {
+    const known = here ? Array.from(here).filter((user) => names.get(user)) : [];
+    const others = here ? here.size - known.length : count || 0;
+    const shown = known.map((user) => names.get(user) + (String(user) === me ? " (you)" : "")).sort();
+    if (others) shown.push(shown.length ? others + " more" : others + " people");
+    present.hidden = !shown.length;
+    document.getElementById("present-names").textContent = shown.join(", ");
+  }
+
+  async function learn(users) {
+    if (!users.length) return;
+    for (const user of users) names.set(user, null);
+    try {
+      const query = users.map((user) => "user=" + encodeURIComponent(user)).join("&");
+      const answer = await fetch(present.dataset.people + "?" + query, { redirect: "manual" });
+      if (!answer.ok) throw new Error("the site answered " + answer.status);
+      const found = await answer.json();
+      for (const user of users) if (found[user]) names.set(user, found[user]);
+    } catch (error) {
+      for (const user of users) names.delete(user); // asked for again with the next change
+    }
+    showPresent();
+  }
 
   // ------------------------------------------------------------------------------------------------------- connection
 

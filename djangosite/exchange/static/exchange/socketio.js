@@ -23,6 +23,7 @@
   socket.on("done", ws_order_done);
   socket.on("free", ws_order_free);
   socket.on("livepush:resync", ws_orders_load);
+  socket.on("livepush:presence", ws_present);
 
   ws_locks_by(async (order) => {
     const request = { channel: "orders", type: "lock", data: { order } };
@@ -32,6 +33,7 @@
   });
 
   function lost(text) {
+    ws_present({ now: null });
     if (socket.active) ws_status("wait", "Connecting…");
     else ws_status("off", "Not live: " + text);
   }
