@@ -5,7 +5,7 @@ Events do not go through Autobahn's `sendMessage`: their frames are built once a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
@@ -146,7 +146,7 @@ class WebSocketLink(WebSocketServerProtocol):
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
         """What Autobahn takes for no handshake. Its own words repeat the client's, to him and in the log."""
         headers = [*(responseHeaders or ()), ("Content-Length", "0"), ("Connection", "close")]
-        self.sendHttpErrorResponse(code, "Bad Request", headers)
+        cast(Any, self).sendHttpErrorResponse(code, "Bad Request", headers)
         self.dropConnection(abort=False)
 
     def _forget_request(self) -> None:
