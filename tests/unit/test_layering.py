@@ -167,12 +167,21 @@ def settings_readers(module: Module) -> Iterator[str]:
 
 
 def pickles(module: Module) -> Iterator[str]:
-    """Nothing is unpickled, so nothing that reaches a process can run code in it. A test may try to."""
+    """Nothing is unpickled or evaluated, so nothing that reaches a process can run code in it. A test may try to."""
     if module.within("tests"):
         return
     for name, line in imported(module):
-        if _below(name, "pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle"):
+        if _below(name, "pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml", "code", "codeop"):
             yield f"line {line}: imports {name}"
+    for node in ast.walk(module.tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("eval", "exec", "compile")
+        ):
+            yield f"line {node.lineno}: calls {node.func.id}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "PickleSerializer" in node.value:
+            yield f"line {node.lineno}: names a serializer that unpickles"
 
 
 def django_cases(module: Module) -> Iterator[str]:
@@ -270,8 +279,10 @@ class RuleTests(SynchronousTestCase):
             self.assert_faults(settings_readers, "livepush.django.conf", source, 0)
 
     def test_pickles(self) -> None:
-        """pickle is found."""
-        self.assert_faults(pickles, "livepush.broker.names", "from pickle import loads", 1)
+        """pickle is found, and what else makes code of data."""
+        for source in ("from pickle import loads", "import yaml", "eval(x)", "X = 'django...PickleSerializer'"):
+            self.assert_faults(pickles, "livepush.broker.names", source, 1)
+        self.assert_faults(pickles, "livepush.broker.names", "re.compile('x')", 0)
 
     def test_django_cases(self) -> None:
         """Django's own test case classes are found; its client is not one."""
