@@ -106,7 +106,6 @@ class Registry:
             protocol=2,
             **tls,
         )
-        self._scripts: dict[str, Any] = {}
 
     def users_on(self, channel: str) -> list[Any]:
         """The primary keys of those who are on a channel, as browsers are shown them.
@@ -155,18 +154,16 @@ class Registry:
                 )
             if found == store.YOUNG:
                 raise PresenceUnavailable(
-                    f"{self._url.safe} is new, or has lost what it knew, and the daemons are telling it who is present: "
+                    f"{self._url.safe} is new, or has lost what it knew, and the daemons are telling it anew: "
                     f"ask again in {store.YOUNG_MS / 1000:g} s"
                 )
             if not found:
                 return
 
     def _ask(self, script: str, *arguments: str) -> Any:
-        known = self._scripts.get(script)
-        if known is None:
-            known = self._scripts[script] = self._redis.register_script(script)
         try:
-            return json.loads(known(keys=[self._base], args=arguments))
+            answer: Any = self._redis.eval(script, 1, self._base, *arguments)  # 2 KB; no state here, and no right more
+            return json.loads(answer)
         except self._errors as error:
             # redis-py's texts hold addresses and what Redis says, and no password.
             text = f"{self._url.safe} can't be asked ({type(error).__name__}: {error})"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,9 +20,10 @@ from livepush.daemon.redisregistry import RedisRegistry
 from livepush.daemon.registry import Place
 from livepush.django import PresenceUnavailable, online, presence, stats
 from livepush.django.errors import UndeclaredChannel
-from livepush.django.registry import site_registry
+from livepush.django.registry import Registry, site_registry
 from tests.servers.redis import PrivateRedis, shared_redis
 
+PAGE = Path(__file__).resolve().parents[3] / "docs/how-to/presence.md"
 ABOUT = {"host": "web1", "pid": 5, "started": 1_700_000_000, "connections": 12}
 
 
@@ -161,6 +164,26 @@ class IllTests(AskingCase):
         text = str(self.assertRaises(PresenceUnavailable, stats))
         self.assertIn("can't be asked (AuthenticationError", text)
         self.assertNotIn("wr0ng", text)
+
+    async def test_least_privilege(self) -> None:
+        """The account that the how-to page makes is enough for daemons and for Django, and for nothing else."""
+        (line,) = re.findall(r"^ACL SETUSER livepush on >password (.+)$", PAGE.read_text("utf-8"), re.MULTILINE)
+        self.server.cli("ACL", "SETUSER", "livepush", "on", ">password", *line.split())
+        url = f"redis://livepush:password@127.0.0.1:{self.server.port}/1"
+        self.use(url)
+        dead = await self.daemon(url, ("orders", "9"), name="dead", ttl_seconds=0.05)
+        registry = await self.daemon(url, ("orders", "7"), ("", "7"))
+        await dead.close()
+        await registry.move([("chat.5", "7")], [("orders", "8")])
+        await registry.rolls(["orders"], 10)
+        self.server.cli("DEL", "{livepush}:young", database=1)
+        while presence("orders") != {7}:
+            pass
+        self.assertEqual((online([7]), stats().users), ({7}, 1))
+        registry = await self.daemon(url, *((f"chat.{number}", "7") for number in range(10_001)))  # drops the oldest
+        denied = Registry(RedisURL.parse(url), "shop", 5.0)
+        self.addCleanup(denied.close)
+        self.assertIn("can't be asked", str(self.assertRaises(PresenceUnavailable, denied.stats)))
 
     async def test_tls(self) -> None:
         """It is spoken to a server whose authority is named, and to no other."""
