@@ -16,6 +16,7 @@ from livepush.daemon.hub import Hub
 from livepush.daemon.settings import Limits
 from livepush.wire.closing import Close
 from livepush.wire.requests import Call, ErrorCode, Hello, Subscribe
+from livepush.wire.sse import SSEEncoder
 from tests.unit.daemon.doubles import Browser, make_client, make_hub, make_moderator, make_snapshot
 
 
@@ -568,6 +569,22 @@ class ClosingTests(ConnectionCase):
         self.hub.flush()
         publish(self.hub, number=2)
         self.assertEqual((browser.link.ops(), browser.link.code), (["event"], 4000))
+
+    def test_sent_away(self) -> None:
+        """Who has said hello is told to go over, and goes on hearing until he does; a listener, and who speaks a format
+        without such clients, is told and is to be ended."""
+        browser = self.open()
+        browser.connection.send_away(5)
+        self.assertEqual((browser.connection.overlaps, browser.link.ops()), (False, []))
+        browser.greets()
+        browser.connection.send_away(83)
+        publish(self.hub, number=1)
+        self.assertEqual((browser.connection.overlaps, browser.link.ops()), (True, ["goaway", "event"]))
+        listener = self.open(greets=False)
+        listener.connection.send_away(83)
+        self.assertEqual((listener.connection.overlaps, listener.link.ops()), (False, ["goaway"]))
+        self.hub.regroup(browser.connection, SSEEncoder(), bytes)
+        self.assertFalse(browser.connection.overlaps)
 
     def test_everything_is_forgotten(self) -> None:
         """No timer, no subscription and no user remains, however often it is told."""

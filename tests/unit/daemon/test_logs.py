@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from io import StringIO
 from typing import Any
 
 from twisted.logger import ILogObserver, Logger, LogLevel, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from livepush.daemon.logs import TwistedHandler, adopt_stdlib, filtered
+from livepush.daemon.logs import TwistedHandler, adopt_stdlib, filtered, json_lines
 
 
 @implementer(ILogObserver)
@@ -54,6 +56,26 @@ class FilterTests(SynchronousTestCase):
         written = Written()
         Logger("twisted.web.http", observer=filtered(written, "critical")).error("x")
         self.assertEqual(written.texts, [])
+
+
+class JsonTests(SynchronousTestCase):
+    """`--log-format json`."""
+
+    def test_one_object_a_line(self) -> None:
+        """Each event is one line, whatever stands in it: when, how bad, where from, and what, with its traceback."""
+        out = StringIO()
+        logger = Logger("livepush.daemon.hub", observer=json_lines(out))
+        logger.info("{count} connections\nwere told", count=3, log_time=1.5)
+        try:
+            raise ZeroDivisionError("canary")
+        except ZeroDivisionError:
+            logger.failure("It broke.")
+        first, second = map(json.loads, out.getvalue().splitlines())
+        expected = {"level": "info", "namespace": "livepush.daemon.hub", "text": "3 connections\nwere told"}
+        self.assertEqual({name: first[name] for name in expected}, expected)
+        self.assertRegex(first["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00$")
+        self.assertEqual(second["level"], "critical")
+        self.assertIn("ZeroDivisionError: canary", second["text"])
 
 
 class StandardLibraryTests(SynchronousTestCase):

@@ -21,6 +21,29 @@ def parse(*words: str) -> CommandLine:
     return options.command_line
 
 
+class WorkersTests(SynchronousTestCase):
+    """Several processes."""
+
+    def test_given(self) -> None:
+        """Number, name and form of the log reach the daemon."""
+        line = parse("--workers", "4", "--instance", "a-1", "--log-format", "json")
+        self.assertEqual((line.workers, line.instance, line.log_format), (4, "a-1", "json"))
+        self.assertEqual((parse().workers, parse().instance, parse().log_format), (None, "1", "text"))
+
+    def test_wrong(self) -> None:
+        """Each line says what is right."""
+        for words, told in (
+            (("--workers", "0"), "--workers '0': must be a whole number from 1 to 256"),
+            (("--workers", "257"), "from 1 to 256"),
+            (("--workers", "-1"), "from 1 to 256"),
+            (("--workers", "2", "--broker", "embedded:5673"), "--workers 2: can't share the embedded broker"),
+            (("--instance", ""), "--instance '': must be 1 to 32 letters"),
+            (("--instance", "a" * 33), "must be 1 to 32 letters"),
+            (("--log-format", "xml"), "--log-format 'xml': must be one of text, json"),
+        ):
+            self.assertIn(told, str(self.assertRaises(usage.UsageError, parse, *words)))
+
+
 class OptionsTests(SynchronousTestCase):
     """Right and wrong command lines."""
 

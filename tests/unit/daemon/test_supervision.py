@@ -88,7 +88,8 @@ class SupervisionTests(SynchronousTestCase):
         """Three signs of life in the time in which one must come, also when the broker has gone, and in the end."""
         self.supervision.startService()
         self.daemon.becomes(True, "serving")
-        for change in (lambda: None, lambda: self.daemon.becomes(False, "not ready"), self.supervision.stopService):
+        changes: list[Callable[[], None]] = [lambda: None, lambda: self.daemon.becomes(False, "not ready")]
+        for change in [*changes, self.supervision.stopService]:
             change()
             self.told("WATCHDOG")
             self.clock.pump([0.5] * 6)

@@ -51,6 +51,7 @@ WRONG: dict[str, list[Any]] = {
     "log_seconds": [59],
     "log_segment_bytes": [5],
     "flush_seconds": [-1, "5", True],
+    "drain_seconds": [-1, 601, "5", True],
     "redis_url": ["", 5, "127.0.0.1:6379", "http://h", "redis://", "redis://h/x", "redis://h?db=5", "redis://:a/b@h/0"],
     "redis_prefix": ["", None, "a b", "{x}", "x" * 41],
     "redis_timeout": [0, 5, "1", None],

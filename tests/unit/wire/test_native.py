@@ -178,6 +178,7 @@ class EncodeTests(SynchronousTestCase):
                 {"op": "resync", "channel": "orders", "why": "hole", "at": "p"},
             ),
             (ENCODER.heartbeat("p"), {"op": "heartbeat", "at": "p"}),
+            (ENCODER.goaway(83), {"op": "goaway", "after": 83}),
             (ENCODER.gone("orders", "permission"), {"op": "gone", "channel": "orders", "why": "permission"}),
             (ENCODER.back("a", "client", "p"), {"op": "back", "channel": "a", "audience": "client", "at": "p"}),
         ):

@@ -149,6 +149,7 @@ class EncoderTests(SynchronousTestCase):
     def test_unsolicited(self) -> None:
         """What moves the offset has a position at its end."""
         self.assertEqual(emitted(POLLING.heartbeat("here")), ["livepush:heartbeat", "here"])
+        self.assertEqual(emitted(POLLING.goaway(83)), ["livepush:goaway", {"after": 83}])
         self.assertEqual(
             emitted(POLLING.resync("a", "hole", "here")), ["livepush:resync", {"channel": "a", "why": "hole"}, "here"]
         )

@@ -72,6 +72,7 @@ class ClassicTests(SynchronousTestCase):
             CLASSIC_HTTP.result(1, {}),
             CLASSIC_HTTP.error(1, ErrorCode.FORBIDDEN, "no"),
             CLASSIC_HTTP.heartbeat("pos"),
+            CLASSIC_HTTP.goaway(83),
         ):
             self.assertEqual(said, b"")
         self.assertIsNone(ClassicCodec().parse(b"\xff", 1))
