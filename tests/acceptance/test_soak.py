@@ -39,7 +39,7 @@ class SoakTests(SynchronousTestCase):
     def test_soak(self) -> None:
         """The broker and a daemon are killed, the log is cut off under pages that are away: all is given or told."""
         faults = "daemon-kill,broker-kill,log-trimmed"
-        status, printed = self.run_soak("--once", "--seed", "1", "--faults", faults)
+        status, printed = self.run_soak("--once", "--sqlite", "--seed", "1", "--faults", faults)
         self.assertEqual(status, 0, printed)
         for name in (
             *faults.split(","),
@@ -57,6 +57,15 @@ class SoakTests(SynchronousTestCase):
 
     def test_sabotage(self) -> None:
         """A daemon that drops one event in a hundred is found out."""
-        status, printed = self.run_soak("--once", "--clients", "20", "--sabotage", "drop", "--faults", "pages-cut")
+        self.assert_found_out("drop")
+
+    def test_forgetful(self) -> None:
+        """So is one that says to pages that come back that nothing has happened."""
+        self.assert_found_out("forget")
+
+    def assert_found_out(self, sabotage: str) -> None:
+        """Events are missing, and nothing else is wrong."""
+        words = ("--once", "--sqlite", "--clients", "20", "--faults", "pages-cut")
+        status, printed = self.run_soak(*words, "--sabotage", sabotage)
         self.assertEqual(status, 1, printed)
         self.assertRegex(printed, r"lost [1-9][0-9]*, duplicate 0, reordered 0, forbidden 0, invented 0, stale 0")

@@ -90,7 +90,7 @@ class World:
         self.progress = Progress()
         self.answers = Answers()
         self._over = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._publishing: list[threading.Thread] = []
         self._environ = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
             "PYTHONUNBUFFERED": "1",
@@ -131,7 +131,7 @@ class World:
             self._wait(name, 30)
         for name in ("threads", "prefork"):
             self.processes.end(name, 30)
-        for thread in self._threads:
+        for thread in self._publishing:
             thread.join(30)
 
     def close(self) -> None:
@@ -233,7 +233,7 @@ class World:
             for line in pages.stdout:
                 self.progress = Progress(**json.loads(line))
 
-        self._begin(read)
+        threading.Thread(target=read, name="what pages say", daemon=True).start()  # until they end
 
     def _start_publishers(self) -> None:
         rate = self.plan.rate
@@ -298,7 +298,7 @@ class World:
 
     def _begin(self, function: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=function, args=arguments, name=function.__name__, daemon=True)
-        self._threads.append(thread)
+        self._publishing.append(thread)
         thread.start()
 
 
