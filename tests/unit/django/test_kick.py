@@ -6,7 +6,7 @@ import io
 import sys
 from typing import Any
 
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 
 from livepush.broker.envelope import session_hash
@@ -23,7 +23,7 @@ class KickTests(CommittedCase):
         super().setUp()
         self.recorder = Recorder()
         self.recorder.refuse_with = Unroutable("nobody")
-        self.user = get_user_model().objects.create_user("ann")
+        self.user = User.objects.create_user("ann")
 
     def kick(self, **options: Any) -> str:
         controls = Controls(Outlet(lambda: self.recorder))

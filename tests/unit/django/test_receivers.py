@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from django.apps import apps
-from django.contrib.auth import SESSION_KEY, authenticate, get_user_model, login, logout, update_session_auth_hash
+from django.contrib.auth import SESSION_KEY, authenticate, login, logout, update_session_auth_hash
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
 from django.core import management
@@ -20,9 +20,10 @@ from django.test.utils import isolate_apps
 from django.utils import timezone
 
 from livepush.broker.envelope import session_hash
+from livepush.django.conf import SIGNALS
 from livepush.django.control import USERS, Controls
 from livepush.django.outlet import Outlet
-from livepush.django.receivers import SIGNALS, Receivers
+from livepush.django.receivers import Receivers
 from tests.cases import CommittedCase
 from tests.recorder import Recorder
 
@@ -30,14 +31,14 @@ from tests.recorder import Recorder
 class ReceiversCase(CommittedCase):
     """A site whose receivers tell a recorder."""
 
-    names = SIGNALS
+    names: tuple[str, ...] = SIGNALS
 
     def setUp(self) -> None:
         super().setUp()
         self.recorder = Recorder()
-        self.user = get_user_model().objects.create_user("ann", password="secret")
-        self.group = Group.objects.create(name="clients")
-        self.permission = Permission.objects.get(codename="view_group")
+        self.user = User.objects.create_user("ann", password="secret")
+        self.group: Any = Group.objects.create(name="clients")
+        self.permission: Any = Permission.objects.get(codename="view_group")
         self.receivers = Receivers(Controls(Outlet(lambda: self.recorder)))
         self.receivers.connect(self.names)
         self.addCleanup(self.receivers.disconnect)
@@ -56,7 +57,7 @@ class ReceiversCase(CommittedCase):
 
     def another(self, name: str = "bob") -> User:
         """A user more."""
-        return get_user_model().objects.create_user(name)
+        return User.objects.create_user(name)
 
 
 class UserTests(ReceiversCase):
@@ -105,7 +106,7 @@ class UserTests(ReceiversCase):
     def test_deleted_by_a_query(self) -> None:
         """Django tells of each."""
         pks = [self.another(name).pk for name in ("bob", "tom")]
-        get_user_model().objects.filter(pk__in=pks).delete()
+        User.objects.filter(pk__in=pks).delete()
         self.assertEqual(sorted(self.told()), sorted(map(str, pks)))
 
     def test_fixture(self) -> None:
@@ -127,8 +128,8 @@ class UserTests(ReceiversCase):
                 app_label = "orders"
 
         class Driver(User):
-            number = models.AutoField(primary_key=True)
-            user = models.OneToOneField(User, models.CASCADE, parent_link=True, related_name="driver")
+            number: Any = models.AutoField(primary_key=True)
+            user: Any = models.OneToOneField(User, models.CASCADE, parent_link=True, related_name="driver")
 
             class Meta:
                 app_label = "orders"

@@ -1,0 +1,1 @@
+"""Rights that change under open pages: in every wire format, on two processes, byte by byte."""
