@@ -1,0 +1,1 @@
+"""livepush behind a proxy, as the documentation configures it."""
