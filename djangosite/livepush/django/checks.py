@@ -20,6 +20,7 @@ from livepush.broker.names import WORD, ChannelPattern
 from livepush.django import conf
 from livepush.django.channels import Audience, Channel, Registry, declared, is_guarded, pattern_of, takes_calls
 from livepush.django.server import uwsgi_fault
+from livepush.django.sessions import session_fault
 
 TAG = "livepush"
 RESERVED_AUDIENCE = "self"
@@ -38,6 +39,7 @@ def register() -> None:
     checks.register(check_declarations, TAG)
     checks.register(check_settings, TAG)
     checks.register(check_server, TAG)
+    checks.register(check_sessions, TAG)
     checks.register(check_outbox, TAG, checks.Tags.database)
 
 
@@ -79,6 +81,16 @@ def check_server(uwsgi: object = None, **_: Any) -> list[checks.CheckMessage]:
     """Finds a server in which nothing can be published."""
     fault = uwsgi_fault(uwsgi)
     return [] if fault is None else [checks.Warning(fault.what, hint=fault.remedy, id=f"{TAG}.W003")]
+
+
+def check_sessions(**_: Any) -> list[checks.CheckMessage]:
+    """Finds ways of keeping sessions that the daemon can't see, or can't see the end of."""
+    fault = session_fault(*conf.sessions())
+    if fault is None:
+        return []
+    if fault.hidden:
+        return [checks.Warning(fault.what, hint=fault.remedy, id=f"{TAG}.W006")]
+    return [checks.Warning(fault.what, hint=fault.remedy, id=f"{TAG}.W005")]
 
 
 def check_outbox(databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:

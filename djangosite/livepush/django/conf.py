@@ -385,6 +385,11 @@ def faults(environ: Mapping[str, str] = os.environ) -> list[BadSetting]:
     return found
 
 
+def sessions() -> tuple[str, str]:
+    """Django's SESSION_ENGINE and SESSION_CACHE_ALIAS, for the checks."""
+    return django_settings.SESSION_ENGINE, django_settings.SESSION_CACHE_ALIAS
+
+
 def unknown() -> list[str]:
     """Names in Django's settings that look like ours and are none."""
     known = {name_of(each.name) for each in _settings()}

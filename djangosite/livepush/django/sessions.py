@@ -20,9 +20,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
+from django.core.cache import InvalidCacheBackendError
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db import DEFAULT_DB_ALIAS, router
 from django.http import parse_cookie
@@ -34,6 +35,8 @@ from livepush.django.users import each, fetch_users
 # Django's own keys are 32 of a-z0-9; other engines may use more. Nothing else may reach a database or a file name.
 _KEY = re.compile(r"[A-Za-z0-9._:=-]{8,128}", re.ASCII)
 _SIGNED = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
+
+_QUERY = "_get_session_from_db"  # of Django's two engines that keep sessions in a table
 
 _log = logging.getLogger("livepush")
 
@@ -209,7 +212,7 @@ def read_sessions(stores: Mapping[str, Any]) -> dict[str, Any]:
 
     engine: Any = type(next(iter(stores.values()), None))
     load: Any = getattr(engine, "load", None)
-    own_query = getattr(engine, "_get_session_from_db", None) is db.SessionStore._get_session_from_db
+    own_query = getattr(engine, _QUERY, None) is getattr(db.SessionStore, _QUERY)
     if len(stores) > 1 and load is db.SessionStore.load and own_query:
         return _read_rows(stores)
     if len(stores) > 1 and load is cached_db.SessionStore.load and own_query:
@@ -281,6 +284,51 @@ def is_signed_by(user: Any, auth_hash: object) -> bool:
         hashes.extend(user.get_session_auth_fallback_hash())
     given = auth_hash if isinstance(auth_hash, str) else ""
     return bool(given) and sum(constant_time_compare(given, each) for each in hashes) > 0
+
+
+class SessionFault(NamedTuple):
+    """What is wrong with how sessions are kept.
+
+    Attributes:
+        hidden: the daemon finds no session at all; else it finds them, and not their ends.
+        what: the fault.
+        remedy: what to do about it.
+    """
+
+    hidden: bool
+    what: str
+    remedy: str
+
+
+def session_fault(engine_path: str, cache_alias: str) -> SessionFault | None:
+    """Why the daemon can't read a site's sessions, or can't see that one has ended; None: it can.
+
+    Args:
+        engine_path: SESSION_ENGINE.
+        cache_alias: SESSION_CACHE_ALIAS.
+    """
+    from django.contrib.sessions.backends import cache, signed_cookies
+    from django.core.cache import caches
+    from django.core.cache.backends import dummy, locmem
+
+    try:
+        engine: Any = importlib.import_module(engine_path).SessionStore
+        kept: Any = caches[cache_alias] if issubclass(engine, cache.SessionStore) else None
+    except (ImportError, AttributeError, InvalidCacheBackendError):
+        return None  # Django says so itself
+    if issubclass(engine, signed_cookies.SessionStore):
+        what = "Sessions are kept in signed cookies, so that a logout ends no session whose cookie somebody has kept."
+        remedy = (
+            "Open pages end with another password and with livepush.django.disconnect(user); a kept cookie connects "
+            "until SESSION_COOKIE_AGE is over. Keep sessions in the database or a cache if that matters, or silence "
+            "this warning."
+        )
+        return SessionFault(False, what, remedy)
+    if isinstance(kept, locmem.LocMemCache | dummy.DummyCache):
+        what = f"Sessions are kept in {type(kept).__name__}, which no other process sees: the daemon knows nobody."
+        remedy = 'Set SESSION_ENGINE to "django.contrib.sessions.backends.cached_db", or share the cache (Redis).'
+        return SessionFault(True, what, remedy)
+    return None
 
 
 class _Router:

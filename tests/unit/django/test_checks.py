@@ -11,7 +11,7 @@ from django.test import override_settings
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.django.channels import Audience, Channel, Registry
-from livepush.django.checks import check_declarations, check_settings
+from livepush.django.checks import check_declarations, check_sessions, check_settings
 
 VALID = [Audience("member")]
 
@@ -141,6 +141,14 @@ class DeclarationTests(SynchronousTestCase):
         for method in (lambda self, user, kind, data, b: None, lambda self, user, kind, data, **args: None):
             self.found([], {"name": "a.{b}", "audiences": VALID, "receive": method})
 
+    def test_presence(self) -> None:
+        """E013: presence that is no yes or no; its permission is judged as that of an audience (E007, W002)."""
+        for wrong in ("auth.add_user", 1, None):
+            self.found(["E013"], {"name": "a", "audiences": VALID, "presence": wrong})
+        self.found(["E007"], {"name": "a", "audiences": VALID, "presence": True, "presence_perm": "add_user"})
+        self.found(["W002"], {"name": "a", "audiences": VALID, "presence": True, "presence_perm": "auth.ad_user"})
+        self.found([], {"name": "a.{b}", "audiences": VALID, "presence": True, "presence_perm": "auth.add_user"})
+
     def test_permission_unknown(self) -> None:
         """W002: a permission that no model declares; only a warning, because a backend may grant it."""
         for perm in ("auth.ad_user", "nope.add_user"):
@@ -184,6 +192,25 @@ class SettingsTests(SynchronousTestCase):
             if expected == ["E011"]:
                 self.assertIn(f"LIVEPUSH_RING_SECONDS + 60 = {ring + 60}", str(messages[0].hint))
                 self.assertTrue(messages[0].is_serious())
+
+    def test_sessions(self) -> None:
+        """W005: nobody can end a session in a signed cookie; W006: nobody else sees this process's memory."""
+        backends, locmem = "django.contrib.sessions.backends", "django.core.cache.backends.locmem.LocMemCache"
+        shared = "django.core.cache.backends.filebased.FileBasedCache"
+        for engine, backend, expected in (
+            (f"{backends}.db", locmem, []),
+            (f"{backends}.cached_db", locmem, []),
+            (f"{backends}.signed_cookies", locmem, ["W005"]),
+            (f"{backends}.cache", locmem, ["W006"]),
+            (f"{backends}.cache", "django.core.cache.backends.dummy.DummyCache", ["W006"]),
+            (f"{backends}.cache", shared, []),
+            ("nowhere.at.all", locmem, []),
+        ):
+            caches = {"default": {"BACKEND": backend, "LOCATION": self.mktemp()}}
+            with override_settings(SESSION_ENGINE=engine, CACHES=caches):
+                messages = check_sessions()
+            self.assertEqual(ids(messages), expected, engine)
+            self.assertFalse([message for message in messages if message.is_serious()])
 
     def test_registered(self) -> None:
         """`manage.py check` and the start of the daemon run them."""

@@ -28,7 +28,7 @@ class ChecksPageTests(SynchronousTestCase):
         used |= {f"livepush.{number}" for number in re.findall(r'\{TAG\}\.([EW]\d{3})"', source)}
         headings = re.findall(r"^## (livepush\.[EW]\d{3})$", page("checks.md"), re.MULTILINE)
         self.assertEqual(headings, sorted(used))
-        self.assertEqual(len(used), 17)
+        self.assertEqual(len(used), 19)
 
 
 class SettingsPageTests(SynchronousTestCase):
