@@ -65,7 +65,7 @@ class SoakTests(SynchronousTestCase):
 
     def assert_found_out(self, sabotage: str) -> None:
         """Events are missing, and nothing else is wrong."""
-        words = ("--once", "--sqlite", "--clients", "20", "--faults", "pages-cut")
+        words = ("--once", "--sqlite", "--clients", "20", "--faults", "daemon-kill")
         status, printed = self.run_soak(*words, "--sabotage", sabotage)
         self.assertEqual(status, 1, printed)
         self.assertRegex(printed, r"lost [1-9][0-9]*, duplicate 0, reordered 0, forbidden 0, invented 0, stale 0")
