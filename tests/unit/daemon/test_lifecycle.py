@@ -106,17 +106,17 @@ class FakeHub:
 class FakeThreads:
     """Threads that end when told so."""
 
-    def __init__(self, order: list[str]) -> None:
-        self.order = order
+    def __init__(self, order: list[str], name: str = "threads") -> None:
+        self.order, self.name = order, name
         self.stopped: Deferred[None] = succeed(None)
 
     def start(self) -> None:
         """Notes it."""
-        self.order.append("threads started")
+        self.order.append(f"{self.name} started")
 
     def stop(self) -> Deferred[None]:
         """Notes it."""
-        self.order.append("threads stopped")
+        self.order.append(f"{self.name} stopped")
         return self.stopped
 
 
@@ -308,6 +308,14 @@ class EndTests(Case):
         self.successResultOf(daemon.stopService())
         self.assertEqual(self.order[:3], ["closed a", "sent away", "told 4000"])
         self.assertEqual(daemon.end_seconds, 10.0)
+
+    def test_presence(self) -> None:
+        """It ends after clients were sent to other processes, which is seen, and before the rest is told to come back,
+        which is not."""
+        presence = FakeThreads(self.order, "presence")
+        daemon = self.started(settings=Settings(drain_seconds=6.0, stop_seconds=4.0), presence=presence)
+        self.successResultOf(daemon.stopService())
+        self.assertEqual(self.order[:4], ["closed a", "sent away", "presence stopped", "told 4000"])
 
     def test_nobody_to_send_away(self) -> None:
         """A process without clients ends at once."""

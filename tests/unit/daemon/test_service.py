@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -95,4 +96,22 @@ class MakeServiceTests(SynchronousTestCase):
         error = self.assertRaises(BadOption, self.make, broker=broker)
         self.assertIn("--broker", str(error))
         self.assertIn("/nowhere/ca.pem", str(error))
+        self.assertNotIn(SECRET, str(error))
+
+    def test_a_redis(self) -> None:
+        """Presence is kept in the Redis of the settings; a certificate that can't be read is told at the start."""
+        with override_settings(LIVEPUSH_REDIS_URL=f"redis://:{SECRET}@10.0.0.7/1"):
+            daemon = self.make()
+        self.assertNotIn(SECRET, repr(vars(daemon._presence)))
+        with override_settings(LIVEPUSH_REDIS_URL=f"rediss://:{SECRET}@10.0.0.7/1?cacertfile=/nowhere/ca.pem"):
+            error = self.assertRaises(BadOption, self.make)
+        self.assertIn("LIVEPUSH_REDIS_URL 'rediss://10.0.0.7:6379/1': ", str(error))
+        self.assertIn("/nowhere/ca.pem", str(error))
+        self.assertNotIn(SECRET, str(error))
+
+    def test_a_wrong_redis(self) -> None:
+        """An address that is none is told at the start."""
+        with override_settings(LIVEPUSH_REDIS_URL=f"http://:{SECRET}@10.0.0.7/1"):
+            error = self.assertRaises(ImproperlyConfigured, self.make)
+        self.assertIn("LIVEPUSH_REDIS_URL", str(error))
         self.assertNotIn(SECRET, str(error))

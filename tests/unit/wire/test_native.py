@@ -179,6 +179,10 @@ class EncodeTests(SynchronousTestCase):
             ),
             (ENCODER.heartbeat("p"), {"op": "heartbeat", "at": "p"}),
             (ENCODER.goaway(83), {"op": "goaway", "after": 83}),
+            (
+                ENCODER.presence("orders", {"rev": 5, "join": [7], "leave": ["é"]}),
+                {"op": "presence", "channel": "orders", "rev": 5, "join": [7], "leave": ["é"]},
+            ),
             (ENCODER.gone("orders", "permission"), {"op": "gone", "channel": "orders", "why": "permission"}),
             (ENCODER.back("a", "client", "p"), {"op": "back", "channel": "a", "audience": "client", "at": "p"}),
         ):

@@ -122,6 +122,13 @@ class EncoderTests(SynchronousTestCase):
             pid = json.loads(connect[1:])["pid"]
             self.assertIsNone(hello_of({"pid": pid, "offset": "here"}).token)
 
+    def test_presence(self) -> None:
+        """Who is there is told without a position, so that the client's offset stays what it is."""
+        said = POLLING.presence("orders", {"rev": 5, "now": [7, "ann"]})
+        expected = ["livepush:presence", {"channel": "orders", "rev": 5, "now": [7, "ann"]}]
+        self.assertEqual(emitted(said), expected)
+        self.assertEqual(engineio.reframe(said), WEBSOCKET.presence("orders", {"rev": 5, "now": [7, "ann"]}))
+
     def test_nothing(self) -> None:
         """Who may hear nothing is refused."""
         [packet] = packets(make_encoder().welcome(None, make_welcome()))

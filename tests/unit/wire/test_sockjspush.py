@@ -73,6 +73,7 @@ class ClassicTests(SynchronousTestCase):
             CLASSIC_HTTP.error(1, ErrorCode.FORBIDDEN, "no"),
             CLASSIC_HTTP.heartbeat("pos"),
             CLASSIC_HTTP.goaway(83),
+            CLASSIC_HTTP.presence("orders", {"rev": 5, "now": [7]}),
         ):
             self.assertEqual(said, b"")
         self.assertIsNone(ClassicCodec().parse(b"\xff", 1))

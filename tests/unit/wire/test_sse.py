@@ -46,6 +46,7 @@ class EncoderTests(SynchronousTestCase):
             ENCODER.resync("orders", "hole", "p.9"),
             ENCODER.gone("orders", "permission"),
             ENCODER.back("orders", "client", "p.9"),
+            ENCODER.presence("orders", {"rev": 5, "now": [7]}),
             ENCODER.error(None, ErrorCode.TOO_MANY_SUBSCRIPTIONS, "no"),
             close_block(4000, "going away"),
         ):
