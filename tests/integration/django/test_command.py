@@ -100,6 +100,14 @@ class EmbeddedTests(SynchronousTestCase):
         self.assertNotIn("Traceback", second.stdout + second.stderr)
 
 
+    def test_workers(self) -> None:
+        """Several processes, as `twistd livepush --workers`: they can not share the embedded broker."""
+        done = run("embedded:", "run", "--workers", "2", "--instance", "a", "--log-format", "json")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("--workers 2: can't share the embedded broker", done.stderr)
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
+
+
 class RabbitMQTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.host = shared_rabbitmq().fresh_vhost()

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -40,6 +42,9 @@ class Command(BaseCommand):
         run.add_argument("--port", help="short for --listen tcp:PORT:interface=127.0.0.1 [LIVEPUSH_PORT]")
         run.add_argument("--broker", help="amqp://... or embedded:[PORT] [LIVEPUSH_BROKER_URL]")
         run.add_argument("--log-level", default="info", help="the least level that is logged [info]")
+        run.add_argument("--log-format", default="text", help="text, or json: one object a line [text]")
+        run.add_argument("--instance", default="1", help="what this process is called among several [1]")
+        run.add_argument("--workers", help="so many processes that share the sockets")
         parts = actions.add_parser("topology", help="makes exchanges and log, or sees that they are there and right")
         topology.add_arguments(parts)
         event = actions.add_parser("publish", help="publishes one event and waits for the broker's confirm")
@@ -81,8 +86,11 @@ class Command(BaseCommand):
 
         from livepush.daemon.options import Options
 
-        words = [f"--log-level={options['log_level']}"]
-        words += [f"--{name}={options[name]}" for name in ("port", "broker") if options[name] is not None]
+        words = [f"--{name}={options[name.replace('-', '_')]}" for name in ("log-level", "log-format", "instance")]
+        words += [f"--{name}={options[name]}" for name in ("port", "broker", "workers") if options[name] is not None]
+        # Where manage.py is, from wherever it is called: processes that the daemon starts look for the settings there.
+        folder = Path(sys.path[0])
+        words += [f"--pythonpath={folder}"] if folder.is_dir() else []
         words += [f"--listen={description}" for description in options["listen"]]
         try:
             Options().parseOptions(words)  # type: ignore[no-untyped-call]
