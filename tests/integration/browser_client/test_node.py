@@ -56,6 +56,10 @@ class NodeTests(SynchronousTestCase):
         """Who else is here, and that nobody knows."""
         self.run_file("presence")
 
+    def test_ticket(self) -> None:
+        """Who has no cookie says by a ticket who it is."""
+        self.run_file("ticket")
+
     def test_marking(self) -> None:
         """The id of a tab, and the requests that carry it."""
         self.run_file("marking")

@@ -9,6 +9,8 @@ export interface Options {
   retry?: [number, number];
   /** Seconds; twice as long a silence is the end of a connection. The daemon's own figure overrides it. */
   heartbeat?: number;
+  /** Gives a ticket for each connection, where there is no cookie. */
+  ticket?: (() => string | Promise<string>) | null;
 }
 
 export interface Event {

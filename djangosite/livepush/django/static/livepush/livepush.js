@@ -30,7 +30,7 @@
 
   const SUBPROTOCOL = "livepush.v1";
   const CONFIG_ID = "livepush-config";
-  const DEFAULTS = { url: null, port: 8989, path: "/livepush/ws", retry: [500, 20000], heartbeat: 25 };
+  const DEFAULTS = { url: null, port: 8989, path: "/livepush/ws", retry: [500, 20000], heartbeat: 25, ticket: null };
   const CHANNELS = 1000; // different channels a page may name; the server allows far fewer
   const SEEN = 4096; // (channel, publisher) pairs remembered; the least recently heard is forgotten first
   const VERSIONS = 4096; // (channel, key) pairs whose newest version is remembered, likewise
@@ -284,6 +284,9 @@
     }
     if (!isPair(merged.retry)) {
       throw new TypeError("livepush: retry must be [least, most], milliseconds, such as [500, 20000]");
+    }
+    if (merged.ticket !== null && typeof merged.ticket !== "function") {
+      throw new TypeError("livepush: ticket must be a function that returns a ticket, or a promise of one");
     }
     if (!(Number(merged.heartbeat) > 0)) throw new TypeError("livepush: heartbeat must be seconds, such as 25");
     address(merged);
@@ -735,8 +738,18 @@
   function attach() {
     const mine = new root.WebSocket(address(settings).href, [SUBPROTOCOL]);
     mine.onopen = () => {
-      if (socket === mine) mine.send(JSON.stringify(hello((named = wanted()))));
-      else if (successor && successor.socket === mine) mine.send(JSON.stringify(hello((successor.named = wanted()))));
+      if (!settings.ticket) {
+        greet(mine, null);
+        return;
+      }
+      // One for each connection: it is good once. Without one there is nothing to say, and the next attempt asks again.
+      Promise.resolve()
+        .then(settings.ticket)
+        .then((ticket) => greet(mine, String(ticket)))
+        .catch((error) => {
+          complain("ticket", "there is no ticket: " + String(error && error.message));
+          mine.close();
+        });
     };
     mine.onmessage = (event) => {
       if (socket === mine) receive(event.data);
@@ -750,6 +763,12 @@
     return mine;
   }
 
+  function greet(mine, ticket) {
+    if (mine.readyState !== 1) return;
+    if (socket === mine) mine.send(JSON.stringify(hello((named = wanted()), ticket)));
+    else if (successor && successor.socket === mine) mine.send(JSON.stringify(hello((successor.named = wanted()), ticket)));
+  }
+
   /** The channels of a hello with their positions. The first hello names none: it takes the declared ones. */
   function wanted() {
     const all = Array.from(channels.values()).filter((channel) => channel.declared || isWanted(channel));
@@ -761,8 +780,9 @@
     return positions;
   }
 
-  function hello(positions) {
+  function hello(positions, ticket) {
     const message = { op: "hello", n: 0, tab };
+    if (ticket !== null) message.ticket = ticket;
     if (positions) message.channels = positions;
     return message;
   }
