@@ -230,7 +230,7 @@ class EndTests(InboxCase):
             self.say(b"1")
             self.owner.ended = True
             self.inbox.end()
-            self.owner.jobs.pop().callback(result)  # type: ignore[arg-type] # a failure is one
+            self.owner.jobs.pop().callback(result)
             self.assertEqual((self.owner.failures, self.link.reading_paused), ([], True))
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
