@@ -237,3 +237,20 @@ class MessageTests(SecurityCase):
                 client.send_text(packet)
                 client.send_text("41")
                 self.assertIn(client.receive_close().code, (1000, 1002, 1005, DROPPED, 4400), packet[:60])
+
+
+class LogTests(SecurityCase):
+    """What clients make the daemon write."""
+
+    def test_41_a_flood_of_faults(self) -> None:
+        """Attack: fill the disk by hundreds of connections that are wrong; the log grows by few lines."""
+        before = len(self.world.daemon.output.splitlines())
+        visitor = self.world.visitor()
+        for _ in range(60):
+            for text in ("x", '{"op":1}', "\x00", "[" * 100):
+                with self.socket(NATIVE, visitor.headers, subprotocols=["livepush.v1"]) as client:
+                    client.send_text(text)
+                    self.assertEqual(client.receive_close().code, 4400)
+            with self.send(b"GET /\r\n\r\n"):
+                pass
+        self.assertLess(len(self.world.daemon.output.splitlines()) - before, 60)

@@ -7,6 +7,7 @@ import json
 import secrets
 
 from tests.acceptance.security.case import NATIVE, ORIGIN, POLLING, SOCKJS, STREAM, SecurityCase
+from tests.clients.websocket import WebSocket
 from tests.servers.ports import free_port
 
 GARBAGE = (
@@ -53,6 +54,7 @@ class CookieTests(SecurityCase):
         for cookie in ("sessionid", "=", ";;;;", "sessionid=a; sessionid=b", "a" * 3_000):
             self.assert_nobody(cookie)
         with self.socket(NATIVE, [("Origin", ORIGIN)], subprotocols=["livepush.v1"]) as client:
+            client.send_json({"op": "hello", "n": 0})
             self.assertEqual(client.receive_close().code, 4401)
 
     def test_05_truncated(self) -> None:
@@ -164,3 +166,37 @@ class HijackTests(SecurityCase):
         for _ in range(50):
             with self.ask("GET", f"{POLLING}&sid={secrets.token_urlsafe(15)}", [("Origin", ORIGIN)]) as exchange:
                 self.assertEqual(exchange.status, 400)
+
+
+class TicketTests(SecurityCase):
+    """Tickets in place of cookies."""
+
+    def by_ticket(self, ticket: str, port: int) -> WebSocket:
+        """A native program's connection, which has said hello with a ticket."""
+        client = self.socket(NATIVE, [], port=port, subprotocols=["livepush.v1"])
+        self.assertEqual(client.status, 101)
+        client.send_json({"op": "hello", "n": 0, "ticket": ticket})
+        return client
+
+    def test_shown_again(self) -> None:
+        """Attack: a ticket that was seen on its way is shown again, to the same process and to another one."""
+        visitor = self.world.visitor()
+        told = "from livepush.django import ticket\nticket(User.objects.get(pk=pk))"
+        ticket = self.world.site(told, pk=visitor.user)
+        first = self.by_ticket(ticket, self.world.legacy_port)
+        self.assertEqual(first.receive_json()["user"], visitor.user)
+        for port in (self.world.legacy_port, self.world.port):
+            self.assertEqual(self.by_ticket(ticket, port).receive_close().code, 4401)
+
+    def test_made_up(self) -> None:
+        """Attack: a ticket is changed, cut, or signed for something else."""
+        visitor, other = self.world.visitor(), self.world.visitor()
+        told = "from livepush.django import ticket\nticket(User.objects.get(pk=pk))"
+        ticket = self.world.site(told, pk=visitor.user)
+        signed = self.world.site(
+            "from django.core import signing\nsigning.dumps([str(pk), '', 'x' * 20, 0])", pk=other.user
+        )
+        body, _, mac = ticket.rpartition(":")
+        for wrong in (ticket[:-1], f"{body}x:{mac}", f"{body}:{mac[::-1]}", signed, "x", "a:" * 400, ticket + "\n"):
+            self.assertIn(self.by_ticket(wrong, self.world.port).receive_close().code, (4400, 4401), wrong)
+        self.assertEqual(self.by_ticket(ticket, self.world.port).receive_json()["op"], "welcome")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ class SettingsPageTests(SynchronousTestCase):
             field = name.removeprefix(conf.PREFIX).lower()
             self.assertEqual(ast.literal_eval(default), getattr(defaults, field), name)
             self.assertTrue(meaning.strip().endswith("."), name)
+
+    def test_secrets(self) -> None:
+        """The settings that may come by environment, file or credential are those that are told to."""
+        told = page("settings.md").split("## Secrets\n")[1].split(" need not stand")[0]
+        secret = [conf.name_of(each.name) for each in fields(conf.Conf) if each.metadata.get("secret")]
+        self.assertEqual(sorted(re.findall(r"LIVEPUSH_\w+", told)), sorted(secret))
 
     def test_bounds(self) -> None:
         """The bounds in the table are those that are checked."""
