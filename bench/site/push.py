@@ -1,4 +1,4 @@
-"""The benchmark's one channel."""
+"""The benchmarks' channels."""
 
 from __future__ import annotations
 
@@ -11,3 +11,10 @@ class Bench(Channel):
     name = "bench"
     auto = True
     audiences = [Audience("everybody")]
+
+
+class Guarded(Channel):
+    """Who has a permission that Django has anyway may listen."""
+
+    name = "guarded"
+    audiences = [Audience("members", perm="auth.view_group")]

@@ -27,3 +27,5 @@ MIDDLEWARE = [
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+
+LIVEPUSH_ADDRESS_CONNECTIONS = 100_000  # all come from one
