@@ -18,6 +18,8 @@ from tests.servers.rabbitmq import shared_rabbitmq
 SERVING_SECONDS = 3 * 2.0
 WATCHDOG_MOST_SECONDS = WATCHDOG_SECONDS + 3 * 1.0 + SERVING_SECONDS
 
+START_LIMIT_SECONDS = 8  # within which the interpreter has started, on a busy machine
+
 _BLOCKING = """
 import signal, time
 from shop.settings import *
@@ -108,14 +110,16 @@ class BrokerTests(ServiceCase):
         self.addCleanup(proxy.close)
         proxy.set("cut")
         self.set_broker(self.url.replace(f":{shared_rabbitmq().port}/", f":{proxy.port}/"))
-        self.drop_in("livepush@.service", "[Service]\nTimeoutStartSec=2\n", "more")
+        self.drop_in("livepush@.service", f"[Service]\nTimeoutStartSec={START_LIMIT_SECONDS}\n", "more")
         self.systemd.run("systemctl", "daemon-reload")
         self.systemd.run("systemctl", "start", "livepush.socket")
         self.systemd.run("systemctl", "start", "--no-block", self.unit)
         begun = time.monotonic()
         with socket.create_connection(("127.0.0.1", self.port), 60.0) as waiting:
             waiting.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            while time.monotonic() - begun < 2.5 or "broker" not in self.systemd.show(self.unit, "StatusText"):
+            while time.monotonic() - begun < START_LIMIT_SECONDS + 1 or "broker" not in self.systemd.show(
+                self.unit, "StatusText"
+            ):
                 self.assertEqual(self.systemd.show(self.unit, "ActiveState"), "activating")
             self.assertEqual(self.systemd.show(self.unit, "NRestarts"), "0")
             proxy.set("pass")
