@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 
 from livepush.daemon.settings import Limits
 from tests.integration.refusals.case import COOKIE, OPENING, OWN, SENDING, UPGRADE, Asked, TransportsCase
@@ -218,6 +219,32 @@ class HostileTests(TransportsCase):
                     headers = b"%s: \xff\xfe\xd9\xa1\r\n" % name
                     answer = self.send([asked.data(OWN).replace(b"Cookie", headers + b"Cookie", 1)], False)
                     self.assertNotIn(b"Processing Failed", answer, (asked, name))
+
+        return self.client(work)
+
+    def test_refused_handshakes(self) -> Deferred[Any]:
+        """What is no handshake of a WebSocket is answered without its own words, and leaves no line in the log."""
+        bad = CANARY + b"\xff"
+        good = {name.encode(): value.encode() for name, value in UPGRADE}
+        said: list[Any] = []
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        globalLogPublisher.addObserver(said.append)
+
+        def work() -> None:
+            for asked in (each for each in OPENING if each.upgrade):
+                data = asked.data(OWN)
+                handshakes = [data.replace(name + b": " + value, name + b": " + bad) for name, value in good.items()]
+                handshakes.append(data.replace(b" HTTP/", b"#" + bad + b" HTTP/"))
+                handshakes += [
+                    data.replace(b"Cookie", name + b": " + bad + b"\r\nCookie", 1)
+                    for name in (b"Sec-WebSocket-Extensions", b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Key")
+                ]
+                for handshake in handshakes:
+                    answer = self.send([handshake], False)
+                    self.assertNotIn(CANARY, answer, handshake)
+                    self.assertTrue(answer, handshake)
+            about = [event for event in said if CANARY.decode() in str(event) or "handshake" in str(event)]
+            self.assertEqual(about, [])
 
         return self.client(work)
 
