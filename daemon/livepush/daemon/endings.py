@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from livepush.broker.envelope import LOGOUT, Control, session_hash
+from livepush.broker.envelope import LOGOUT, Control
 from livepush.daemon.entitlement import Snapshot
 
 MOST = 10_000
@@ -78,7 +78,8 @@ class Endings:
         ending = None if snapshot.user is None else self._users.get(snapshot.user)
         if ending is not None and ending.count > since:
             return ending.why
-        ending = None if snapshot.session_key is None else self._sessions.get(session_hash(snapshot.session_key))
+        name = snapshot.session_name
+        ending = None if name is None else self._sessions.get(name)
         if ending is not None and (ending.count > since or (ending.forever and ending.until > now)):
             return ending.why
         return None
@@ -90,7 +91,7 @@ def concerns(control: Control, snapshot: Snapshot) -> bool:
         return False
     if control.session is None:
         return control.user is not None
-    return snapshot.session_key is not None and control.session == session_hash(snapshot.session_key)
+    return control.session == snapshot.session_name
 
 
 def reason(control: Control) -> str:

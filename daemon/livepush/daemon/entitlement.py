@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from livepush.broker.envelope import session_hash
 from livepush.broker.names import ChannelPattern, personal_channel
 
 PERSONAL = "self"
@@ -27,6 +28,8 @@ class Snapshot:
         is_superuser: Django's flag.
         admitted: whether audiences without a permission hold this visitor: any logged-in user does, an anonymous one
             where `LIVEPUSH_ANONYMOUS` says so.
+        origin: `session_hash` of a session that can't be looked up: of the signed cookie that he showed, or of the
+            session in which he got his ticket. Its logout is his.
     """
 
     user: str | None
@@ -36,6 +39,12 @@ class Snapshot:
     permissions: frozenset[str]
     is_superuser: bool
     admitted: bool
+    origin: str | None = None
+
+    @property
+    def session_name(self) -> str | None:
+        """What control messages call his session; None: he has none."""
+        return self.origin if self.session_key is None else session_hash(self.session_key)
 
 
 @dataclass(frozen=True, slots=True)

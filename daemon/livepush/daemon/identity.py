@@ -206,19 +206,21 @@ class Question:
         user: of a visitor without a session key: `str(pk)` of whom he was.
         auth_hash: and what had signed that.
         mark: or what stood for his password when he got a ticket.
+        origin: and the session in which he got it; see `Snapshot`.
     """
 
     key: str = field(default="", repr=False)
     user: str | None = None
     auth_hash: str | None = field(default=None, repr=False)
     mark: str | None = field(default=None, repr=False)
+    origin: str | None = None
 
     @classmethod
     def about(cls, snapshot: Snapshot) -> Question:
         """Who that visitor is now."""
         if snapshot.user is None or snapshot.session_key is not None:
             return cls(snapshot.session_key or "")
-        return cls("", snapshot.user, snapshot.auth_hash)
+        return cls("", snapshot.user, snapshot.auth_hash, origin=snapshot.origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,10 +328,10 @@ class Reader:
         if question.mark is not None:
             if not tickets.is_marked(user, question.mark):
                 return None
-            return self._snapshot_of(Login(user, None, auth_hash_of(user)))
+            return self._snapshot_of(Login(user, None, auth_hash_of(user), question.origin))
         if not _is_signed(user, question.auth_hash):
             return None
-        return self._snapshot_of(Login(user, None, question.auth_hash))
+        return self._snapshot_of(Login(user, None, question.auth_hash, question.origin))
 
     def _snapshot_of(self, login: Login) -> Snapshot:
         user = login.user
@@ -341,6 +343,7 @@ class Reader:
             permissions=self._held_by(user),
             is_superuser=bool(getattr(user, "is_superuser", False)),
             admitted=True,
+            origin=login.origin,
         )
 
     def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
@@ -505,7 +508,7 @@ class Identifier:
             return None
         if self.redemption is None or not await self.redemption.take(said.word):
             return None
-        return await self._ask(self.logins.ask(Question("", said.user, mark=said.mark)))
+        return await self._ask(self.logins.ask(Question("", said.user, mark=said.mark, origin=said.origin)))
 
     def binding(self, cookies: str) -> str:
         """The hash of the session cookie, so that what one session opened no other can use; "": there is no cookie."""

@@ -27,6 +27,9 @@ from livepush.daemon.errors import Busy
 MOST = 500
 """Questions of one batch: few queries for many, and less than any database's bound of a list."""
 
+FIRST = 64
+"""Questions of the first batches, until it shows how fast they are."""
+
 LEAST = 8
 BATCH_SECONDS = 0.25
 ANSWERS_A_TURN = 50
@@ -92,7 +95,7 @@ class Lookups(Generic[Q, A]):
         most: int = MOST,
     ) -> None:
         self.counters = LookupCounters()
-        self.size = most
+        self.size = min(FIRST, most)
         self._clock, self._threads, self._look = clock, threads, look
         self._bound, self._jobs, self._most = bound, jobs, most
         self._waiting: dict[Q, _Waiting[A]] = {}

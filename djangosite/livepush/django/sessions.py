@@ -30,6 +30,7 @@ from django.http import parse_cookie
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from livepush.broker.envelope import session_hash
 from livepush.django.users import each, fetch_users
 
 # Django's own keys are 32 of a-z0-9; other engines may use more. Nothing else may reach a database or a file name.
@@ -49,11 +50,13 @@ class Login:
         user: a fresh instance of the user model.
         session_key: None where the cookie holds the session itself (signed_cookies).
         auth_hash: the session's hash of the password.
+        origin: where there is no session key, the `session_hash` of the cookie, by which its logout is told.
     """
 
     user: Any
     session_key: str | None
     auth_hash: str | None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ class _Claim:
                 return None
         except Exception as error:  # the site's user model, for one user
             return error
-        return Login(user, None if signed else self.key, self.auth_hash if isinstance(self.auth_hash, str) else None)
+        auth_hash = self.auth_hash if isinstance(self.auth_hash, str) else None
+        return Login(user, None, auth_hash, session_hash(self.key)) if signed else Login(user, self.key, auth_hash)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ A ticket is a text that Django's signer has signed: whose it is, what stands for
 number by which the daemons know that it was shown before (`livepush.daemon.redemption`). Nothing in it is a secret, but
 the whole is one, for its half minute.
 
-A connection by ticket has no session: the logout of one does not end it. What does: `disconnect(user)`, another
-password, a user who is blocked or deleted; and each of its channels goes with the permission for it.
+A connection by ticket has no session that could be looked up. What ends it: the logout of the session that it was made
+in, if that was named; `disconnect(user)`, another password, a user who is blocked or deleted; and each of its channels
+goes with the permission for it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from livepush.broker.envelope import session_hash
 from livepush.django.actor import user_name
 from livepush.django.errors import BadTicket
 
@@ -46,14 +48,16 @@ class Ticket:
         user: `str(pk)`.
         mark: what stood for the user's password, see `mark_of`.
         word: nobody else's.
+        origin: the hash of the session that it was made in; None: of none.
     """
 
     user: str
     mark: str
     word: str
+    origin: str | None
 
 
-def ticket(user: Any) -> str:
+def ticket(user: Any, *, session: str | None = None) -> str:
     """A text by which a client may connect as this user, once, within 30 s.
 
     The client shows it in place of a cookie: as `ticket` in `hello`, in Socket.IO's `auth`, or in the address of a
@@ -61,6 +65,7 @@ def ticket(user: Any) -> str:
 
     Args:
         user: who is logged in, as the caller knows; an instance of the user model.
+        session: `request.session.session_key`, whose logout is to end the connection; the ticket holds its hash.
 
     Raises:
         TypeError: it is no user.
@@ -69,7 +74,8 @@ def ticket(user: Any) -> str:
     name = user_name("user", user)
     if name is None:
         raise ValueError("user: an anonymous visitor has no ticket; he connects without one, where LIVEPUSH_ANONYMOUS")
-    said = [name, mark_of(user), secrets.token_urlsafe(16), int(time.time())]
+    origin = None if session is None else session_hash(session)
+    said = [name, mark_of(user), secrets.token_urlsafe(16), int(time.time()), origin]
     return signing.Signer(salt=SALT).sign_object(said, compress=False)
 
 
@@ -83,15 +89,15 @@ def read_ticket(text: str) -> Ticket:
         raise BadTicket("it is too long")
     try:
         said: Any = signing.Signer(salt=SALT).unsign_object(text)
-        name, mark, word, made = said
-        good = all(isinstance(each, str) for each in (name, mark, word)) and isinstance(made, int)
+        name, mark, word, made, origin = said
+        good = all(isinstance(each, str) for each in (name, mark, word, origin or "")) and isinstance(made, int)
     except Exception:  # signed by nobody here; whatever a decoder thinks of it
         raise BadTicket("its signature is not this site's") from None
     if not good or not _WORD.fullmatch(word):
         raise BadTicket("it says nothing that is known here")
     if not -SECONDS <= time.time() - made <= SECONDS:
         raise BadTicket(f"it was not made in the last {SECONDS} s")
-    return Ticket(name, mark, word)
+    return Ticket(name, mark, word, origin)
 
 
 def mark_of(user: Any) -> str:
@@ -112,4 +118,5 @@ def ticket_view(request: HttpRequest) -> JsonResponse:
     """A ticket for the logged-in user; 403 for anybody else. Django's CSRF protection is as for any form."""
     if not request.user.is_authenticated:
         return JsonResponse({"error": "log in first"}, status=403)
-    return JsonResponse({"ticket": ticket(request.user), "seconds": SECONDS})
+    made = ticket(request.user, session=request.session.session_key)
+    return JsonResponse({"ticket": made, "seconds": SECONDS})

@@ -112,7 +112,9 @@ class SelectOnlyTests(SelectOnlyCase):
         found = await gatherResults([Deferred.fromCoroutine(identifier.identify(each)) for each in cookies])
         self.assertEqual([each.user for each in found if each], [str(user.pk) for user in [anna, *users]])
         self.assertEqual({each.permissions for each in found[1:] if each}, {frozenset({"auth.add_group"})})
-        self.assertEqual((identifier.logins.counters.batches, len(guard.there)), (2, 2 * 5))
+        batches = identifier.logins.counters.batches
+        self.assertLessEqual(batches, 8)
+        self.assertEqual(len(guard.there), 5 * batches)
 
         User.objects.filter(username="user1").update(is_active=False)
         guard.here.clear()

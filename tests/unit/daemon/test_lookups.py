@@ -144,12 +144,20 @@ class LookupsTests(SynchronousTestCase):
 
     def test_many_answers(self) -> None:
         """They are given a few a turn: events come between."""
+        self.lookups.size = 500
         answers = self.ask(*map(str, range(2 * ANSWERS_A_TURN)))
         self.clock.advance(0)
         self.threads.work()
         self.assertEqual(sum(each.called for each in answers), ANSWERS_A_TURN)
         self.clock.advance(0)
         self.assertEqual(sum(each.called for each in answers), 2 * ANSWERS_A_TURN)
+
+    def test_first(self) -> None:
+        """The first batches are not large: nobody knows yet how long a question takes here."""
+        self.ask(*map(str, range(500)))
+        for _ in range(4):
+            self.work()
+        self.assertEqual([len(batch) for batch in self.batches], [64, 128, 256, 52])
 
     def test_slow(self) -> None:
         """Where each question takes its time batches get smaller, never less than a few; and grow again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -9,7 +10,7 @@ from django.utils.crypto import get_random_string
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from livepush.broker.envelope import Control, Event
+from livepush.broker.envelope import Control, Event, session_hash
 from livepush.daemon.connection import Connection
 from livepush.daemon.errors import Busy
 from livepush.daemon.identity import Question, Reader
@@ -98,6 +99,20 @@ class ConnectionTests(SynchronousTestCase):
         (error,) = listener.says(op="hello", n=0, ticket="good")
         self.assertEqual((error["code"], listener.connection.user), ("unexpected", "9"))
 
+    def test_logout(self) -> None:
+        """The logout of the session in which he got it ends his connection, and one by a ticket that was under way."""
+        stranger, other = Stranger(self.hub), Stranger(self.hub)
+        mine = replace(make_client(), session_key=None, origin=session_hash("where he got it"))
+        stranger.identity.tickets["good"] = mine
+        stranger.greets(ticket="good")
+        other.greets(ticket="good")
+        late = Stranger(self.hub)
+        late.identity.waits = True
+        late.says(op="hello", n=0, ticket="good")
+        self.hub.control(Control("logout", "7", session_hash("where he got it")))
+        late.answered(mine)
+        self.assertEqual([each.link.code for each in (stranger, late, other)], [4401, 4401, None])
+
     def test_busy(self) -> None:
         """Where nobody can say now whether it is good he comes back later."""
         stranger = Stranger(self.hub)
@@ -140,14 +155,18 @@ class ReaderTests(DjangoCase):
 
     def look(self, text: str) -> Any:
         said = read_ticket(text)
-        return self.reader.look([Question("", said.user, mark=said.mark)])[0]
+        return self.reader.look([Question("", said.user, mark=said.mark, origin=said.origin)])[0]
 
     def test_snapshot(self) -> None:
         """As by a cookie, without a session; and he is looked at anew as one."""
         found = self.look(ticket(self.anna))
         self.assertEqual((found.user, found.session_key), (str(self.anna.pk), None))
         self.assertEqual(found.permissions, frozenset({"auth.add_group"}))
+        self.assertEqual((found.origin, found.session_name), (None, None))
         self.assertEqual(self.reader.reidentify(found), found)
+        named = self.look(ticket(self.anna, session="k" * 32))
+        self.assertEqual((named.session_key, named.session_name), (None, session_hash("k" * 32)))
+        self.assertEqual(self.reader.reidentify(named), named)
         self.anna.set_password("another")
         self.anna.save()
         self.assertIsNone(self.reader.reidentify(found))

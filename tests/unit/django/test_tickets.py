@@ -7,9 +7,11 @@ import time
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
 from django.core import signing
 from django.test import RequestFactory, override_settings
 
+from livepush.broker.envelope import session_hash
 from livepush.django import ticket
 from livepush.django.errors import BadTicket
 from livepush.django.tickets import MOST_CHARS, SALT, SECONDS, is_marked, read_ticket, ticket_view
@@ -29,7 +31,7 @@ class TicketTests(DjangoCase):
         return str(error.why)
 
     def made(self, seconds_ago: int = 0, *said: Any) -> str:
-        default = [str(self.anna.pk), "", "a" * 22, int(time.time()) - seconds_ago]
+        default = [str(self.anna.pk), "", "a" * 22, int(time.time()) - seconds_ago, None]
         return signing.Signer(salt=SALT).sign_object(list(said) or default)
 
     def test_ticket(self) -> None:
@@ -68,8 +70,10 @@ class TicketTests(DjangoCase):
 
     def test_signed_and_senseless(self) -> None:
         """What this site signed with this salt and is no ticket is none."""
-        for said in (["7", "", "short", 0], [7, "", "a" * 22, 0], ["7", "", "a" * 22, "0"], ["7", "", "a b" * 9, 0]):
-            self.assertIn("known", self.refusal(self.made(0, *said)))
+        word = "a" * 22
+        for said in (["7", "", "short", 0], [7, "", word, 0], ["7", "", word, "0"], ["7", "", "a b" * 9, 0]):
+            self.assertIn("known", self.refusal(self.made(0, *said, None)))
+        self.assertIn("known", self.refusal(self.made(0, "7", "", word, 0, 5)))
         self.assertIn("signature", self.refusal(self.made(0, "7")))
 
     def test_secret_key_rotated(self) -> None:
@@ -89,6 +93,7 @@ class ViewTests(DjangoCase):
     def ask(self, user: Any, method: str = "post") -> Any:
         request = getattr(RequestFactory(), method)("/ticket/")
         request.user = user
+        request.session = SessionStore("k" * 32)
         return ticket_view(request)
 
     def test_view(self) -> None:
@@ -96,6 +101,8 @@ class ViewTests(DjangoCase):
         anna = User.objects.create_user("anna", password="pw")
         response = self.ask(anna)
         said = json.loads(response.content)
+        self.assertEqual(read_ticket(said["ticket"]).origin, session_hash("k" * 32))
+        self.assertIsNone(read_ticket(ticket(anna)).origin)
         self.assertEqual((read_ticket(said["ticket"]).user, said["seconds"]), (str(anna.pk), SECONDS))
         self.assertIn("no-store", response["Cache-Control"])
         self.assertEqual(self.ask(AnonymousUser()).status_code, 403)
