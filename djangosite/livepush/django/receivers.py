@@ -23,7 +23,9 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.apps import apps
@@ -42,12 +44,30 @@ _log = logging.getLogger("livepush")
 
 Receiver = Callable[..., None]
 
+_untold: ContextVar[bool] = ContextVar("livepush_untold", default=False)
+
+
+@contextmanager
+def untold() -> Iterator[None]:
+    """Tells no daemon what Django tells of users inside, in this thread.
+
+    For a script that fills a database before there can be an open page, and perhaps before there is a broker, for which
+    the process would wait at its end.
+    """
+    before = _untold.set(True)
+    try:
+        yield
+    finally:
+        _untold.reset(before)
+
 
 def _robust(receiver: Receiver) -> Receiver:
     """The site's own save or logout must not fail because of what livepush makes of it; the sweep remains."""
 
     @functools.wraps(receiver)
     def receive(self: Receivers, **kwargs: Any) -> None:
+        if _untold.get():
+            return
         try:
             receiver(self, **kwargs)
         except Exception:

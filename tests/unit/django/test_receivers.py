@@ -23,7 +23,7 @@ from livepush.broker.envelope import session_hash
 from livepush.django.conf import SIGNALS
 from livepush.django.control import USERS, Controls
 from livepush.django.outlet import Outlet
-from livepush.django.receivers import Receivers
+from livepush.django.receivers import Receivers, untold
 from tests.cases import CommittedCase
 from tests.recorder import Recorder
 
@@ -313,6 +313,14 @@ class ChoiceTests(ReceiversCase):
         self.user.groups.add(self.group)
         self.assertEqual(self.told(), [])
         self.assertFalse(post_delete.has_listeners(Session))
+        self.user.save()
+        self.assertEqual(self.told(), self.ann)
+
+    def test_untold(self) -> None:
+        """A script that fills a database tells nothing, and what follows it does."""
+        with untold():
+            self.user.save()
+        self.assertEqual(self.told(), [])
         self.user.save()
         self.assertEqual(self.told(), self.ann)
 

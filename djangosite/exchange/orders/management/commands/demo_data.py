@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from exchange.orders.models import Order
+from livepush.django.receivers import untold
 
 PASSWORD = "livepush"  # noqa: S105 - a demo on loopback, and the login page tells it
 GROUPS = {"clients": ["lock_order"], "moderators": ["lock_order", "delete_order"]}
@@ -35,7 +36,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate, then fill."""
         call_command("migrate", verbosity=0, interactive=False)
-        with transaction.atomic():
+        with untold(), transaction.atomic():
             fill()
 
 
