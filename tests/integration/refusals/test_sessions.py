@@ -14,7 +14,7 @@ from tests.clients.rawhttp import Exchange, request
 from tests.clients.websocket import BINARY, TEXT, WebSocket, connect
 from tests.integration.refusals.case import COOKIE, OWN, Asked, TransportsCase
 from tests.integration.served import ORIGIN
-from tests.unit.daemon.doubles import make_snapshot
+from tests.unit.daemon.doubles import make_client, make_snapshot
 
 OTHERS = ("sessionid=boris", "sessionid=", "", None)
 POLLING = "/socket.io/?EIO=4&transport=polling"
@@ -91,6 +91,26 @@ class OwnerTests(SessionCase):
             self.publish({"n": 1})
             self.assertIn(b'\\"data\\":{\\"n\\":1}', self.say("POST", f"{SOCKJS}/xhr", b""))
             self.assertEqual(self.sessions(), 1)
+
+        return self.client(work)
+
+    def test_nobodys(self) -> Deferred[Any]:
+        """A visitor without a cookie has sessions that nobody with one finds, not even he when he has logged in."""
+        self.identity.snapshot = make_snapshot(None, "orders.lock_order")
+
+        def work() -> None:
+            nobody, somebody = cookie(None), cookie(COOKIE[1])
+            sid = json.loads(self.say("GET", POLLING, None, nobody)[1:])["sid"]
+            path = f"{POLLING}&sid={sid}"
+            self.say("POST", path, b"40", nobody)
+            self.assertIn(b'"user":null', self.say("GET", path, None, nobody))
+            self.assertEqual(self.say("POST", f"{SOCKJS}/xhr", b"", nobody), b"o\n")
+            self.identity.snapshot = make_client()
+            self.say("GET", path, None, somebody, 400)
+            self.say("POST", f"{SOCKJS}/xhr_send", b'["{}"]', somebody, 404)
+            self.say("POST", f"{SOCKJS}/xhr", b"", somebody, 404)
+            self.publish({"n": 1})
+            self.assertIn(b'42["lock",{"n":1}', self.say("GET", path, None, nobody))
 
         return self.client(work)
 
