@@ -11,6 +11,7 @@ from django.db import OperationalError, connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
+from livepush.broker.envelope import session_hash
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.identity import Question, Reader, Wish, directory_of
 from tests.cases import DjangoCase
@@ -151,6 +152,17 @@ class LookTests(BatchCase):
             with CaptureQueriesContext(connection) as seen:
                 Reader(make_settings(), self.registry).look(self.questions())
             self.assertEqual(len(seen), QUERIES)
+
+    def test_signed_cookies(self) -> None:
+        """The cookie is the session: its hash is what a logout names, and it stays with who is looked at anew."""
+        with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):
+            self.cookies = [login(user) for user in self.users]
+            together, alone = self.both()
+            reader = Reader(make_settings(), self.registry)
+            self.assertEqual([reader.reidentify(each) for each in together], together)
+        self.assertEqual(together, alone)
+        keys = [session_hash(question.key) for question in self.questions()]
+        self.assertEqual([(each.session_key, each.session_name) for each in together], [(None, key) for key in keys])
 
     def test_a_database_that_is_away(self) -> None:
         """Then it is everybody's answer, after one attempt: nobody waits for five hundred."""
