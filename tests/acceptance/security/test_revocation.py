@@ -196,9 +196,9 @@ class RightsTests(RevocationCase):
         """Attack: it is taken away in the transaction that publishes what is not for him any more."""
         self.gone(
             "with transaction.atomic():\n"
-            "    publish('orders', 'after', {'secret': 2})\n"
+            "    publish('orders', 'before', {})\n"
             "    User.objects.get(pk=pk).user_permissions.clear()\n"
-            "    publish('orders', 'after', {'secret': 3})"
+            "    publish('orders', 'after', {'secret': 2})"
         )
 
     def test_10_a_view(self) -> None:
