@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import socket
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 
 from livepush.daemon.settings import Limits
 from tests.integration.refusals.case import COOKIE, OPENING, OWN, SENDING, UPGRADE, Asked, TransportsCase
@@ -227,8 +227,9 @@ class HostileTests(TransportsCase):
         bad = CANARY + b"\xff"
         good = {name.encode(): value.encode() for name, value in UPGRADE}
         said: list[Any] = []
-        self.addCleanup(globalLogPublisher.removeObserver, said.append)
-        globalLogPublisher.addObserver(said.append)
+        observer = cast(ILogObserver, said.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
         def work() -> None:
             for asked in (each for each in OPENING if each.upgrade):

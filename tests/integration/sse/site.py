@@ -91,6 +91,8 @@ class Page(Resource):
     def render_GET(self, request: Request) -> bytes:
         """The page."""
         request.setHeader("Content-Type", "text/html; charset=utf-8")
+        # What a daemon's answers say; none of them is a page.
+        request.responseHeaders.removeHeader(b"content-security-policy")
         request.setHeader("Set-Cookie", "sessionid=of-anna; HttpOnly; SameSite=Lax; Path=/")
         return PAGE.encode()
 
