@@ -143,7 +143,7 @@ def running(subject: Subject, folder: Path, fresh_broker: Callable[[], str], wir
     if subject.livepush:
         command = [str(subject.programs / "twistd"), "-n", "--pidfile=", "livepush"]
         command += ["--settings", SETTINGS, "--pythonpath", str(subject.root), "--log-level", "warn"]
-        command += ["--listen", f"tcp:{port}:interface=127.0.0.1"]
+        command += ["--listen", f"tcp:{port}:backlog=1024:interface=127.0.0.1"]
         load += ("--header-file", f"{folder}/cookies", *wire.load)
         ready = "/readyz"
     else:

@@ -20,7 +20,7 @@ from livepush.daemon.settings import Limits
 from tests.unit.daemon.doubles import CODEC, ENCODER, FakeLink, make_client, make_hub
 
 THREADS = 4
-JOB_SECONDS = THREADS / 470  # as measured with a real database, on two cores
+JOB_SECONDS = THREADS / 470  # as measured with a real database where each is looked up alone, on two cores
 
 
 class BigClock(Clock):
