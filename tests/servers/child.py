@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -86,17 +87,23 @@ class Child:
         guard.forget(self._process.pid)
         return False
 
-    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
+    def wait_until(self, ready: Callable[[], bool], seconds: float, *, needed: bool = True) -> None:
         """Asks until it is ready: a server that can't tell by itself.
+
+        Args:
+            needed: False: it may end, because another one like it was quicker; that one is to be ready then.
 
         Raises:
             ServerFailed: it ended, or was not ready in time; with the end of its log.
         """
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, threading.Event()
         while not ready():
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.05)
-            if not self.running:
+            if needed or self.running:
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(0.05)
+            else:
+                pause.wait(0.05)
+            if needed and not self.running:
                 raise self._failed(f"ended with {self._process.returncode}")
             if time.monotonic() > deadline:
                 raise self._failed(f"is not ready after {seconds:g} s")

@@ -93,10 +93,10 @@ class PrivateRabbitMQ:
         tools = _tools()
         self._prepare()
         if self._epmd is None or not self._epmd.running:
-            # Without one of ours, erl would leave a daemonised epmd behind.
+            # Without one of ours, erl would leave a daemonised epmd behind. In a cluster the first one is everybody's.
             epmd = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port)]
             self._epmd = self._spawn(epmd, "epmd.log")
-            self._epmd.wait_until(lambda: _answers(self._epmd_port, b""), timeout)
+            self._epmd.wait_until(lambda: _answers(self._epmd_port, b""), timeout, needed=False)
         self._node = self._spawn([f"{tools}/rabbitmq-server"], "stdout.log")
         try:
             self._node.wait_until(lambda: _answers(self.port, _HELLO), timeout)
