@@ -28,9 +28,7 @@ class Program:
         listens: it has an input, which ends with `hang_up`.
     """
 
-    def __init__(
-        self, command: Sequence[str], folder: Path, environ: Mapping[str, str], listens: bool = False
-    ) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, environ: Mapping[str, str], listens: bool = False) -> None:
         self._process = subprocess.Popen(
             command,
             cwd=folder,
