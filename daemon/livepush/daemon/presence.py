@@ -17,16 +17,18 @@ a connection that does not read, or whose user is being looked up: it is told th
 is no queue here, and nothing to lose: polling a number each second replaces a subscription in Redis, which may lose
 what it should tell without anybody seeing it.
 
-Bounds: one round at a time; a roll with more users than `PresenceSettings.users` is told as a number; rounds are so far
-apart that at most a tenth of the reactor's time goes into telling.
+Bounds: one round at a time; in each `AT_ONCE` connections that came or went, and as many that are told the whole list;
+a roll with more users than `PresenceSettings.users` is told as a number; rounds are so far apart that a tenth of the
+reactor's time goes into them.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import islice
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -34,14 +36,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livepush.broker.envelope import Json
 from livepush.broker.presencestore import member_of
 from livepush.daemon.attendance import Attendance
 from livepush.daemon.connection import Connection
 from livepush.daemon.entitlement import Directory
 from livepush.daemon.interfaces import Encoder
 from livepush.daemon.outbound import Frame
-from livepush.daemon.registry import ANYWHERE, NotEnrolled, Place, Registry, RegistryUnavailable, Roll, wire_user_of
+from livepush.daemon.registry import ANYWHERE, NotEnrolled, Place, Registry, RegistryUnavailable, Roll
+from livepush.daemon.rollcall import change, whole
 
 PULSE_SECONDS = 1.0
 SOON_SECONDS = 0.1
@@ -52,7 +54,11 @@ REPEAT_SECONDS = 60.0
 SHARE = 10
 """Telling may take one part in so many of the time."""
 
-LONGEST_SECONDS = 5.0
+LONGEST_SECONDS = 2.0
+"""So long after a round the next one comes in any case: its sign of life must be in time (`LIVEPUSH_PRESENCE_TTL`)."""
+
+AT_ONCE = 1000
+"""So many connections are seen, and so many told the whole list, in one round: 50 ms in which nothing else is done."""
 
 _UNTOLD = -1
 _UNKNOWN = -2
@@ -130,6 +136,7 @@ class Presence:
         self._told: dict[str, dict[Connection, int]] = {}  # by channel: the revision that each listener has
         self._watching: dict[Connection, list[str]] = {}
         self._behind: dict[Connection, None] = {}  # who may not have the list of now
+        self._unheard = False  # more of them than one round looks at
         self._rolls: dict[str, Roll] = {}  # of the channels that somebody here watches
         self._revision = 0
         self._not_before = 0.0  # moment of the next round
@@ -200,7 +207,7 @@ class Presence:
 
     def _ended(self, _: None) -> None:
         self._round_under_way = None
-        self._schedule(SOON_SECONDS if self._moved else PULSE_SECONDS)
+        self._schedule(SOON_SECONDS if self._moved or self._unheard else PULSE_SECONDS)
 
     async def _round(self) -> None:
         begun = self._clock.seconds()
@@ -285,9 +292,9 @@ class Presence:
 
     def _see(self) -> None:
         """What the connections that have moved take and watch now."""
-        moved, self._moved = self._moved, {}
         now = self._clock.seconds()
-        for connection in moved:
+        for connection in list(islice(self._moved, AT_ONCE)):
+            del self._moved[connection]
             snapshot = None if connection.ended else connection.standing.snapshot
             places: set[Place] = set()
             watching: list[str] = []
@@ -333,15 +340,35 @@ class Presence:
             new = self._rolls.get(channel)
             if new is not None and new.revision != old.revision:
                 self._tell_change(channel, old, new)
-        behind, self._behind = self._behind, {}
-        frames: dict[tuple[Encoder, str], bytes] = {}
-        for connection in behind:
-            for channel in self._watching.get(connection, ()):
-                self._tell_whole(connection, channel, frames)
+        telling = self._tell_behind()
+        for (encoder, channel), members in telling.items():
+            frame = encoder.presence(channel, whole(self._rolls.get(channel)))
+            if frame:
+                self._push.push(members, (channel, frame))
         self._push.flush()
 
+    def _tell_behind(self) -> dict[tuple[Encoder, str], list[Connection]]:
+        """Who is told the whole list of a channel now; the others wait for another round, each in his turn."""
+        telling: dict[tuple[Encoder, str], list[Connection]] = {}
+        looked = list(islice(self._behind, AT_ONCE))
+        self._unheard = len(self._behind) > AT_ONCE
+        for connection in looked:
+            del self._behind[connection]
+        for connection in looked:
+            for channel in self._watching.get(connection, ()):
+                watchers, roll = self._told[channel], self._rolls.get(channel)
+                revision = _UNKNOWN if roll is None else roll.revision
+                if watchers[connection] == revision:
+                    continue
+                if (roll is None and self.phase is not Phase.LOST) or not _takes(connection):
+                    self._behind[connection] = None
+                else:
+                    telling.setdefault((connection.encoder, channel), []).append(connection)
+                    watchers[connection] = revision
+        return telling
+
     def _tell_change(self, channel: str, old: Roll, new: Roll) -> None:
-        watchers, said = self._told[channel], _change(old, new)
+        watchers, said = self._told[channel], change(old, new)
         ready: dict[Encoder, list[Connection]] = {}
         for connection, revision in watchers.items():
             if said is None or revision != old.revision or not _takes(connection):
@@ -354,20 +381,6 @@ class Presence:
                 self._push.push(members, (channel, frame))
             watchers.update(dict.fromkeys(members, new.revision))
 
-    def _tell_whole(self, connection: Connection, channel: str, frames: dict[tuple[Encoder, str], bytes]) -> None:
-        watchers, roll, encoder = self._told[channel], self._rolls.get(channel), connection.encoder
-        revision = _UNKNOWN if roll is None else roll.revision
-        if watchers[connection] == revision:
-            return
-        if (roll is None and self.phase is not Phase.LOST) or not _takes(connection):
-            self._behind[connection] = None  # the next round looks again
-            return
-        if (encoder, channel) not in frames:
-            frames[encoder, channel] = encoder.presence(channel, _whole(roll))
-        if frames[encoder, channel]:
-            self._push.push([connection], (channel, frames[encoder, channel]))
-        watchers[connection] = revision
-
     _log = Logger()
 
 
@@ -377,23 +390,3 @@ _NONE = Roll(_UNTOLD, None, 0)
 def _takes(connection: Connection) -> bool:
     """Whether what is given to it now is written now."""
     return connection.is_open and not connection.suspended and not connection.out.holds
-
-
-def _whole(roll: Roll | None) -> Json:
-    if roll is None:
-        return {"now": None, "why": "unavailable"}
-    if roll.members is None:
-        return {"rev": roll.revision, "now": None, "why": "too_many", "count": roll.count}
-    return {"rev": roll.revision, "now": _users(roll.members)}
-
-
-def _change(old: Roll, new: Roll) -> Json | None:
-    """Who joined and who left; {}: nobody in the end; None: it can't be told as a change."""
-    if old.members is None or new.members is None:
-        return None
-    join, leave = new.members - old.members, old.members - new.members
-    return {"rev": new.revision, "join": _users(join), "leave": _users(leave)} if join or leave else {}
-
-
-def _users(members: Collection[str]) -> list[int | str]:
-    return [wire_user_of(member) for member in sorted(members, key=lambda member: (len(member), member))]

@@ -17,6 +17,7 @@ from livepush.broker.names import ChannelPattern
 from livepush.daemon.entitlement import AudienceRule, ChannelRule, Directory, Snapshot
 from livepush.daemon.hub import Hub
 from livepush.daemon.presence import (
+    AT_ONCE,
     LONGEST_SECONDS,
     PATIENCE_SECONDS,
     PULSE_SECONDS,
@@ -545,6 +546,14 @@ class FailureTests(Case):
 
 
 class PaceTests(Case):
+    def test_crowd(self) -> None:
+        """A crowd that comes at once is seen and told a part at a time, and all of it soon."""
+        pages = [self.browser(watcher(user)) for user in range(AT_ONCE + 5)]
+        self.pass_time(SOON_SECONDS)
+        self.assertEqual(sum(bool(self.told(page)) for page in pages), AT_ONCE)
+        self.pass_time(5 * SOON_SECONDS)
+        self.assertEqual({self.told(page)[-1]["count"] for page in pages}, {AT_ONCE + 5})
+
     def test_time_for_others(self) -> None:
         """Telling crowds takes a tenth of the time at most: rounds keep away from each other."""
         self.browser(watcher(7))
