@@ -135,12 +135,13 @@ class Controls:
         """Says that a session is over, though the database may still know it.
 
         Args:
-            user: whose it was; None: nobody's.
+            user: whose it was; None: nobody's, and then nothing is said: no connection was made by it, and daemons would
+                look at all of theirs for every visitor who is logged out without having been in.
             key: of the session.
             using: as in `identity_changed`.
         """
-        if key and have_keys(session_engine()):
-            _, name = _named(user)
+        name = None if user is None else _named(user)[1]
+        if key and name is not None and have_keys(session_engine()):
             self.tell(Control(LOGOUT, name, session_hash(key)), using=using)
 
     def groups_changed(self, groups: Iterable[Any], *, using: str | None = None) -> None:

@@ -119,7 +119,7 @@ test("only a connection that was welcomed and lived a while makes the next wait 
 });
 
 test("40xx and every loss come back, 44xx does not and says why", () => {
-  for (const code of [1000, 1001, 1002, 1006, 1011, 1012, 4000, 4002, 4003, 4004, 4029]) {
+  for (const code of [1000, 1001, 1002, 1006, 1011, 1012, 4000, 4001, 4002, 4003, 4004, 4029]) {
     const page = new Page();
     page.ready().welcome();
     page.socket.end(code);
@@ -137,6 +137,28 @@ test("40xx and every loss come back, 44xx does not and says why", () => {
     page.online(true);
     assert.equal(page.sockets.length, 1, code);
   }
+});
+
+test("a renewed session whose cookie is late is tried again, three times", () => {
+  const page = new Page();
+  page.ready().welcome();
+  page.socket.end(4001);
+  for (const sockets of [2, 3, 4]) {
+    page.clock.advance(20000);
+    assert.equal(page.sockets.length, sockets);
+    page.socket.end(4401); // the old cookie
+  }
+  page.clock.advance(20000);
+  page.socket.end(4401, "not logged in");
+  assert.deepEqual(plain(page.livepush.status), { state: "closed", code: 4401, reason: "not logged in", final: true });
+
+  const renewed = new Page();
+  renewed.ready().welcome();
+  renewed.socket.end(4001);
+  renewed.clock.advance(20000);
+  renewed.welcome();
+  renewed.socket.end(4401);
+  assert.equal(renewed.livepush.status.state, "closed");
 });
 
 test("a connection that the browser forbids is not tried again", () => {

@@ -99,6 +99,10 @@ test("what only this browser met is over soon: the network came back, or the ser
       page.socket.end(4002);
       page.clock.advance(500);
     },
+    renewed(page) {
+      page.socket.end(4001);
+      page.clock.advance(500);
+    },
     silent(page) {
       page.socket.end(4004);
       page.clock.advance(500);

@@ -267,6 +267,15 @@ class SessionTests(ReceiversCase):
         self.assertEqual(second, self.ann[0])
         self.assertNotIn(key, json.dumps(first))
 
+    def test_nobody_logs_out(self) -> None:
+        """A visitor who was not logged in costs the daemons nothing, however often he asks to be logged out."""
+        request = HttpRequest()
+        request.session = import_module("django.contrib.sessions.backends.db").SessionStore()
+        request.session["basket"] = 1
+        request.session.save()
+        logout(request)
+        self.assertEqual(self.told(), [])
+
     def test_deleted(self) -> None:
         """`flush`, the admin, a query; what let nobody in concerns nobody."""
         request = self.request()

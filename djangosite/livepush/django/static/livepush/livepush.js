@@ -35,6 +35,7 @@
   const SEEN = 4096; // (channel, publisher) pairs remembered; the least recently heard is forgotten first
   const VERSIONS = 4096; // (channel, key) pairs whose newest version is remembered, likewise
   const GREETED = 150; // channels that a hello names, which may have 64 KiB; the others are subscribed after it
+  const RENEWALS = 3; // attempts after a 4001 for which 4401 is not the end
   const POSITION = 200; // characters of a position; ours have about 40
   const BURST = 30; // requests at once; the server takes 40
   const SENDS = 15; // and a second; the server takes 20
@@ -690,6 +691,7 @@
   let watchTimer = null;
   let stableTimer = null;
   let failures = 0;
+  let renewing = 0; // attempts that may still be too early: the new cookie of a renewed session is on its way
   let attempted = -GAP;
   let received = 0;
   let offlineSince = null;
@@ -835,6 +837,7 @@
     outage = null;
     offlineSince = null;
     watch("due");
+    renewing = 0;
     stableTimer = root.setTimeout(() => void (failures = 0), STABLE);
     const user = message.user === undefined ? null : message.user;
     if (state !== "online" || status.user !== user) become("online", { user });
@@ -956,12 +959,14 @@
 
   function lost(code, reason, cause) {
     drop();
-    if (isFinal(code)) {
+    if (code === 4001) renewing = RENEWALS;
+    else if (code === 4401 && renewing > 0) renewing -= 1;
+    else if (isFinal(code)) {
       finish(code, reason);
       return;
     }
-    // 4002 too slow, 4004 silent: between the server and this page only.
-    const begun = cause || (code === 4002 || code === 4004 ? "alone" : "shared");
+    // 4001 session renewed, 4002 too slow, 4004 silent: between the server and this page only.
+    const begun = cause || (code === 4001 || code === 4002 || code === 4004 ? "alone" : "shared");
     if (!outage) outage = { cause: begun, waited: 0 };
     else if (failures >= ALONE) outage.cause = "shared"; // so many attempts in vain: it is the server
     if (isOffline()) {
