@@ -104,6 +104,10 @@ class Systemd:
         script = 'mkdir -p "$(dirname "$0")" && cat >"$0" && chmod "$1" "$0"'
         subprocess.run([*nsenter, "sh", "-c", script, path, mode], input=text, text=True, check=True, timeout=60)
 
+    def path(self, inside: str) -> Path:
+        """Where this machine sees a file that is inside."""
+        return Path(f"/proc/{self._pid}/root{inside}")
+
     def show(self, unit: str, name: str) -> str:
         """A property of a unit."""
         return self.run("systemctl", "show", unit, f"--property={name}", "--value").strip()

@@ -71,6 +71,10 @@ class LifeTests(ServiceCase):
         self.start(1)
         self.assertEqual(self.systemd.show(self.unit, "StatusText"), "serving, 0 connections")
         client = self.welcomed()
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(str(self.systemd.path("/run/livepush/1/status.sock")))
+            asking.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertIn(b" 200 ", asking.recv(4096).partition(b"\r\n")[0])
         pid = self.pid()
         self.drop_in("livepush@.service", "[Service]\nEnvironment=ANYTHING=1\n", "more")
         self.systemd.run("systemctl", "stop", "livepush.socket", self.unit)
