@@ -6,7 +6,9 @@
     header, and from there to its end
     between two requests, and after accept     the same, and `IDLE_SECONDS`   closed
     a head                                     `Limits.header_bytes`          431, closed
-    requests that follow each other at once    `Limits.frames`                the next one waits
+    requests that do not wait for the answer   as many as frames of a         the next one waits
+    to the one before                          WebSocket; see `Limits`
+    what is read beside a request under way    16 KiB and one read            nothing more is read
     a socket that can't be closed in order     `ABORT_SECONDS`                dropped
 
 Nothing is logged: no client can fill the disk. Which head is none is told by `hygiene`.
@@ -23,7 +25,7 @@ from twisted.web.http import HTTPChannel, Request
 
 from livepush.daemon import hygiene
 from livepush.daemon.addresses import Census
-from livepush.daemon.ratelimit import Meter
+from livepush.daemon.ratelimit import Meter, Rate
 from livepush.daemon.response import bare
 from livepush.daemon.settings import Limits
 
@@ -47,7 +49,8 @@ class Channel(HTTPChannel):
     def __init__(self, limits: Limits, sockets: Census, place: str | None) -> None:
         HTTPChannel.__init__(self)
         self._limits, self._sockets, self._place = limits, sockets, place
-        self._meter = Meter(limits.frames)
+        # Few at once: they are answered in one turn of the reactor, each as dear as many frames.
+        self._meter = Meter(Rate(limits.frames.per_second, limits.messages.burst))
         self.totalHeadersSize = self.MAX_LENGTH = limits.header_bytes
         self._deadline: IDelayedCall | None = None
         self._rest: IDelayedCall | None = None
@@ -78,9 +81,9 @@ class Channel(HTTPChannel):
         HTTPChannel.allContentReceived(self)
 
     def requestDone(self, request: Request) -> None:
-        """It is answered; the next one that is there already may have to wait."""
+        """It is answered; the next one may have to wait, if it is there already; browsers and proxies do not do so."""
         now = self.site.reactor.seconds()
-        if self._meter.take(now):
+        if not (self._buffer or self._dataBuffer) or self._meter.take(now):
             HTTPChannel.requestDone(self, request)
         else:
             self._rest = self.callLater(self._meter.wait(now), self._go_on, request)
@@ -88,6 +91,15 @@ class Channel(HTTPChannel):
     def _go_on(self, request: Request) -> None:
         self._rest = None
         self.requestDone(request)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """A piece of a body; or what the client sends while he waits for an answer.
+
+        twisted.web goes on reading it, without a bound, from a client that does not read its answers.
+        """
+        HTTPChannel.rawDataReceived(self, data)
+        if self._handlingRequest and sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
+            self._networkProducer.pauseProducing()
 
     def _expect(self) -> None:
         self._stop_expecting()

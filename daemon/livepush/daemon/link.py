@@ -87,10 +87,14 @@ class WebSocketLink(WebSocketServerProtocol):
         """The header of a frame, of any kind: what needs no message costs, too."""
         WebSocketServerProtocol.onFrameBegin(self)
         if not self._flooded and not self._meter.take(self.front.clock.seconds()):
-            self._flooded = True
-            self.transport.pauseProducing()  # its answer is not waited for: that may never come to an end
-            self.data = b""  # what is read already is not looked at
+            self._stop_listening()
             self._fail_with(Close.TOO_MANY, "too many frames")
+
+    def _stop_listening(self) -> None:
+        """To a flood: its answer to the close frame may never come, and is not waited for."""
+        self._flooded = True
+        self.transport.pauseProducing()
+        self.data = b""  # what is read already is not looked at
 
     def onPing(self, payload: bytes) -> None:
         """Answered, but not to who does not read the answers: only the last ping needs one (RFC 6455, 5.5.3)."""
@@ -162,7 +166,9 @@ class WebSocketLink(WebSocketServerProtocol):
 
     def close(self, code: Close, reason: str) -> None:
         """The closing handshake; the connection is dropped when the peer does not answer in time."""
-        if self._paused:
+        if code is Close.TOO_MANY:
+            self._stop_listening()
+        elif self._paused:
             self.resume_reading()  # or the peer's answer would not be seen
         if self.state == WebSocketProtocol.STATE_OPEN:
             self.sendClose(int(code), reason)

@@ -25,7 +25,12 @@ LEVELS = ("debug", "info", "warn", "error", "critical")
 FORMATS = ("text", "json")
 
 # Namespaces that log what clients do. A client must not be able to fill a disk.
-_CHATTY = {"autobahn": LogLevel.critical, "txaio": LogLevel.critical, "twisted.web": LogLevel.warn}
+_CHATTY = {
+    "autobahn": LogLevel.critical,
+    "txaio": LogLevel.critical,
+    "twisted.internet.tcp": LogLevel.warn,  # three lines for each client that there is no descriptor for
+    "twisted.web": LogLevel.warn,
+}
 
 _STDLIB = {
     "debug": logging.DEBUG,

@@ -13,7 +13,7 @@ MAX_CONNECTIONS = 1_000_000
 """More than this one process can't hold, so more is a slip of the keyboard."""
 
 
-FRAMES = 8
+FRAMES = 4
 """For each message that may come."""
 
 
