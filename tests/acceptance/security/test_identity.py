@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import secrets
-from contextlib import suppress
 
 from tests.acceptance.security.case import NATIVE, ORIGIN, POLLING, SOCKJS, STREAM, SecurityCase
 from tests.clients.websocket import WebSocket
@@ -38,7 +38,7 @@ class CookieTests(SecurityCase):
         client = self.socket(NATIVE, headers, subprotocols=["livepush.v1"])
         self.assertIn(client.status, (101, 400), cookie)
         if client.status == 101:
-            with suppress(OSError):  # most are closed by now
+            with contextlib.suppress(OSError):  # most are closed by now
                 client.send_json({"op": "hello", "n": 0})
             self.assertEqual(client.receive_close().code, 4401, cookie)
         with self.ask("GET", STREAM, headers) as exchange:
