@@ -14,7 +14,7 @@ WRONG: dict[str, list[Any]] = {
     "broker_url": ["", None, 5, "http://x", "amqp://host:99999", "amqp://"],
     "allowed_origins": ["https://a.b", ["a.b"], [5], 5, ["https://a.b/path"]],
     "signals": ["logout", "everything"],
-    "unrelated_user_fields": "last_login",
+    "unrelated_user_fields": ["last_login"],
     "anonymous": [None, 1, "yes"],
     "auth_database": ["", None, 5],
     "auth_threads": [0, -1, 65, "4", 1.5, True],
