@@ -135,13 +135,13 @@ class Controls:
         """Says that a session is over, though the database may still know it.
 
         Args:
-            user: whose it was; None: nobody's, and then nothing is said: no connection was made by it, and daemons would
+            user: whose it was; None: nobody's. Then nothing is said: no connection was made by it, and daemons would
                 look at all of theirs for every visitor who is logged out without having been in.
-            key: of the session.
+            key: of the session; with signed_cookies the cookie itself.
             using: as in `identity_changed`.
         """
         name = None if user is None else _named(user)[1]
-        if key and name is not None and have_keys(session_engine()):
+        if key and name is not None:
             self.tell(Control(LOGOUT, name, session_hash(key)), using=using)
 
     def groups_changed(self, groups: Iterable[Any], *, using: str | None = None) -> None:
