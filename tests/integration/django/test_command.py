@@ -99,7 +99,6 @@ class EmbeddedTests(SynchronousTestCase):
         self.assertIn(str(web), second.stdout + second.stderr)
         self.assertNotIn("Traceback", second.stdout + second.stderr)
 
-
     def test_workers(self) -> None:
         """Several processes, as `twistd livepush --workers`: they can not share the embedded broker."""
         done = run("embedded:", "run", "--workers", "2", "--instance", "a", "--log-format", "json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -262,9 +262,9 @@ class FloodTests(LinkCase):
         """Pings of a peer that reads no answers are not answered: they would gather without a bound."""
         for path in (NATIVE, ENGINE, SOCKJS):
             wire = self.connect(path)
-            wire.producer.pauseProducing()
+            cast(Any, wire.producer).pauseProducing()
             self.flood(wire, b"\x89\x80\0\0\0\0", 10)
             self.assertEqual(wire.value(), b"", path)
-            wire.producer.resumeProducing()
+            cast(Any, wire.producer).resumeProducing()
             self.flood(wire, b"\x89\x80\0\0\0\0", 1)
             self.assertEqual(wire.value().count(b"\x8a"), 1, path)
