@@ -30,21 +30,20 @@ LIVEPUSH_DRAIN_SECONDS = {DRAIN_SECONDS}
 LIVEPUSH_USER_CONNECTIONS = 10_000
 """
 
-# Numbers, at a pace, until its input ends; then it says how many.
+# Numbers, at a pace, until its input ends; then it says how many, and when it published each.
 _PUBLISHER = f"""
-import sys, threading, django
+import json, sys, threading, time, django
 django.setup()
 from livepush.django import publish
-from livepush.django.outlet import outlet
 
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-count = 0
+moments = []
 while not ended.wait(1 / {RATE}):
-    count += 1
-    last = publish("news", "note", {{"name": str(count)}})
+    moments.append(time.monotonic())
+    last = publish("news", "note", {{"name": str(len(moments))}})
 last.result(30)
-print(count, flush=True)
+print(json.dumps(moments), flush=True)
 """
 
 
@@ -104,12 +103,13 @@ class RollingTests(UnitsCase):
 
         knocking.stop()
         publisher.hang_up()
-        count = int(publisher.wait_for(r"^[0-9]+$"))
+        published: list[float] = json.loads(publisher.wait_for(r"^\["))
+        count = len(published)
         pages.wait_for(rf'"given": {count * CLIENTS}\b')
         pages.hang_up()
         pages.wait()
         told = _read(folder / "told.jsonl")
-        self.judge(told, count)
+        self.judge(told, published)
         # A connection that was accepted in the last moment before the end began is answered 503.
         unserved = {answer: times for answer, times in knocking.answers.items() if " 200 " not in answer}
         self.assertEqual(set(unserved) - {"HTTP/1.1 503 Service Unavailable"}, set())
@@ -119,7 +119,8 @@ class RollingTests(UnitsCase):
         """All pages, online."""
         site = django_site()
         everybody = [
-            {"tab": f"t{number}", "cookie": site.cookie, "rooms": [], "moves": False} for number in range(CLIENTS)
+            {"tab": f"t{number}", "user": site.user, "cookie": site.cookie, "rooms": [], "moves": False}
+            for number in range(CLIENTS)
         ]
         (folder / "clients.json").write_text(json.dumps(everybody))
         command = [sys.executable, "-m", "tests.soak.clients", str(folder), str(self.port)]
@@ -128,8 +129,8 @@ class RollingTests(UnitsCase):
         pages.wait_for(rf'"online": {CLIENTS}\b')
         return pages
 
-    def judge(self, told: list[list[Any]], count: int) -> None:
-        """What the pages were told."""
+    def judge(self, told: list[list[Any]], published: list[float]) -> None:
+        """What the pages were told. Where the time went is printed: all processes here have one clock."""
         numbers, moments, opened = defaultdict(list), defaultdict(list), []
         for moment, tab, what, *more in told:
             if what == "event":
@@ -141,7 +142,7 @@ class RollingTests(UnitsCase):
                 self.assertIn(what, ("granted", "closed", "dropped"), (tab, what, more))
         self.assertEqual(len(numbers), CLIENTS)
         for tab, given in numbers.items():
-            self.assertEqual(given, list(range(given[0], count + 1)), tab)
+            self.assertEqual(given, list(range(given[0], len(published) + 1)), tab)
         first: dict[int, float] = {}
         for tab, given in numbers.items():
             for number, moment in zip(given, moments[tab], strict=True):
@@ -151,14 +152,20 @@ class RollingTests(UnitsCase):
             for tab, given in numbers.items()
             for number, moment in zip(given, moments[tab], strict=True)
         )
-        gap = max(later - earlier for each in moments.values() for earlier, later in pairwise(each))
         again = [moment for moment in opened if moment > min(map(min, moments.values()))]
         spread = Counter(int((moment - again[0]) / 0.5) / 2 for moment in again)
-        figures = f"longest gap {gap:.3f} s, latest {late:.3f} s after the first of all; "
+        figures = f"longest gap at a page {max(map(_gap, moments.values())):.3f} s, "
+        figures += f"at the publisher {_gap(published):.3f} s; "
+        figures += f"to the first page {max(first[number] - published[number - 1] for number in first):.3f} s, "
+        figures += f"to the last {late:.3f} s more; "
         figures += f"{len(again)} came again, by half seconds: {sorted(spread.items())}"
         print(figures, end=" ")
         self.assertLess(late, LATE_SECONDS, figures)
         self.assertLess(max(spread.values()), len(again) / 2, figures)
+
+
+def _gap(moments: list[float]) -> float:
+    return max(later - earlier for earlier, later in pairwise(moments))
 
 
 def _read(path: Path) -> list[list[Any]]:
