@@ -1,7 +1,8 @@
 """One look-up for all tabs of a session that wait for the same one: whoever asks meanwhile gets the first one's answer.
 
-What makes it the same: the user, the session, what has signed it, and the control messages that had come when it began.
-So an answer that a later message has outdated is nobody's but theirs who asked before it.
+What makes it the same: the user, the session, what has signed it, where it comes from if it can't be looked up, and the
+control messages that had come when it began. So an answer that a later message has outdated is nobody's but theirs who
+asked before it.
 
 Bound: one entry for each look-up under way.
 """
@@ -13,7 +14,7 @@ from twisted.internet.defer import Deferred
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.interfaces import Identity
 
-Key = tuple[str | None, str | None, str | None, int]
+Key = tuple[str | None, str | None, str | None, str | None, int]
 Waiting = list[Deferred[Snapshot | None]]
 
 
@@ -25,7 +26,7 @@ class SingleFlight:
 
     async def reidentify(self, identity: Identity, snapshot: Snapshot, epoch: int) -> Snapshot | None:
         """As `Identity.reidentify`, when so many control messages have come."""
-        key = (snapshot.user, snapshot.session_key, snapshot.auth_hash, epoch)
+        key = (snapshot.user, snapshot.session_key, snapshot.auth_hash, snapshot.origin, epoch)
         flight = self._flights.get(key)
         if flight is not None:
             answer: Deferred[Snapshot | None] = Deferred()

@@ -113,6 +113,19 @@ class ConnectionTests(SynchronousTestCase):
         late.answered(mine)
         self.assertEqual([each.link.code for each in (stranger, late, other)], [4401, 4401, None])
 
+    def test_where_each_got_it(self) -> None:
+        """Two pages of a user, by tickets of two sessions, are looked at anew at once: each still ends with its own."""
+        strangers = [Stranger(self.hub), Stranger(self.hub)]
+        for stranger, key in zip(strangers, "ab", strict=True):
+            found = replace(make_client(), session_key=None, origin=session_hash(key))
+            stranger.identity.tickets["good"] = stranger.identity.snapshot = found
+            stranger.greets(ticket="good")
+        strangers[0].identity.waits = True
+        self.hub.control(Control("identity", "7"))
+        strangers[0].answered()
+        self.hub.control(Control("logout", "7", session_hash("b")))
+        self.assertEqual([each.link.code for each in strangers], [None, 4401])
+
     def test_busy(self) -> None:
         """Where nobody can say now whether it is good he comes back later."""
         stranger = Stranger(self.hub)
