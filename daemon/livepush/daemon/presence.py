@@ -13,9 +13,10 @@ done in *rounds*, one after the other: soon after a connection has come or gone,
 
 A connection is told the whole list when it comes to a channel, and then who joined and who left, as long as it can be
 shown that it has the list that the change is of (by its revision); else the whole list again. Nothing of this waits for
-a connection that does not read, or whose user is being looked up: it is told the whole list when it is over. So there
-is no queue here, and nothing to lose: polling a number each second replaces a subscription in Redis, which may lose
-what it should tell without anybody seeing it.
+a connection that does not read, whose user is being looked up, or whose channels or rights have changed since they were
+seen here: it is told the whole list, if it still may know it, when that is over. So there is no queue here, and nothing
+to lose: polling a number each second replaces a subscription in Redis, which may lose what it should tell without
+anybody seeing it.
 
 Bounds: one round at a time; in each `AT_ONCE` connections that came or went, and as many that are told the whole list;
 a roll with more users than `PresenceSettings.users` is told as a number; rounds are so far apart that a tenth of the
@@ -360,7 +361,7 @@ class Presence:
                 revision = _UNKNOWN if roll is None else roll.revision
                 if watchers[connection] == revision:
                     continue
-                if (roll is None and self.phase is not Phase.LOST) or not _takes(connection):
+                if (roll is None and self.phase is not Phase.LOST) or not self._takes(connection):
                     self._behind[connection] = None
                 else:
                     telling.setdefault((connection.encoder, channel), []).append(connection)
@@ -371,7 +372,7 @@ class Presence:
         watchers, said = self._told[channel], change(old, new)
         ready: dict[Encoder, list[Connection]] = {}
         for connection, revision in watchers.items():
-            if said is None or revision != old.revision or not _takes(connection):
+            if said is None or revision != old.revision or not self._takes(connection):
                 self._behind[connection] = None
             else:
                 ready.setdefault(connection.encoder, []).append(connection)
@@ -381,12 +382,13 @@ class Presence:
                 self._push.push(members, (channel, frame))
             watchers.update(dict.fromkeys(members, new.revision))
 
+    def _takes(self, connection: Connection) -> bool:
+        """Whether it may surely know what it watches, and what is given to it now is written now."""
+        if connection in self._moved:
+            return False
+        return connection.is_open and not connection.suspended and not connection.out.holds
+
     _log = Logger()
 
 
 _NONE = Roll(_UNTOLD, None, 0)
-
-
-def _takes(connection: Connection) -> bool:
-    """Whether what is given to it now is written now."""
-    return connection.is_open and not connection.suspended and not connection.out.holds

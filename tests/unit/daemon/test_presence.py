@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.envelope import Control, Event
 from livepush.broker.names import ChannelPattern
+from livepush.daemon import presence
 from livepush.daemon.entitlement import AudienceRule, ChannelRule, Directory, Snapshot
 from livepush.daemon.hub import Hub
 from livepush.daemon.presence import (
@@ -239,6 +240,24 @@ class TellingTests(Case):
         self.join_there(9)
         self.pass_time(PULSE_SECONDS)
         self.assertEqual(self.told(page), [])
+
+    def test_permission_is_taken_while_asking(self) -> None:
+        """The same where the registry's answer, or a crowd that has changed before him, comes in between."""
+        self.patch(presence, "AT_ONCE", 1)
+        pages = [self.browser(watcher(user)) for user in (5, 7)]
+        self.pass_time(PULSE_SECONDS)
+        self.join_there(9)
+        self.registry.waits = asking = Deferred()
+        self.pass_time(PULSE_SECONDS)
+        for page, user in zip(pages, (5, 7), strict=True):
+            self.told(page)
+            page.identity.snapshot = listener(user)
+        self.hub.control(Control("identity"))
+        self.pass_time(1)
+        self.registry.waits = None
+        asking.callback(None)
+        self.pass_time(PULSE_SECONDS)
+        self.assertEqual([self.told(page) for page in pages], [[], []])
 
     def test_suspended(self) -> None:
         """Nobody is told anything while it is not known who he is; then he is told the whole list."""
