@@ -2,7 +2,7 @@
 
 python -m tests.soak --seconds 60                              # as `make soak`
 python -m tests.soak --seconds 300 --faults broker-kill,overflow --seed 7
-python -m tests.soak --cluster                                 # three nodes, the log's leader killed
+python -m tests.soak --cluster                                 # three nodes, three daemons, Redis: one of each killed
 python -m tests.soak --once --faults log-trimmed               # each of them once, however long that takes
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from tests.soak.checker import KINDS, Verdict, check
 from tests.soak.faults import FAULTS, possible
+from tests.soak.presence import differs, wrong
 from tests.soak.record import Line, Log, Publication, read_logs, read_publications
 from tests.soak.report import Span, make_rows, render, tell
 from tests.soak.schedule import LAST_SECONDS, QUIET_SECONDS, REST_SECONDS, slots
@@ -32,7 +33,8 @@ BROKEN, FAILED = 1, 2
 SETTLE_SECONDS = 40.0
 BROKEN_SECONDS = 8.0
 CALM_SECONDS = 3.0
-SABOTAGES = ("drop", "unheld", "forget")
+PRESENCE_SECONDS = 30.0
+SABOTAGES = ("drop", "unheld", "forget", "ghosts")
 
 Result = tuple[dict[str, Publication], list[Log], Verdict]
 
@@ -50,6 +52,7 @@ class Soak:
         self._pace = threading.Event()
         self.begun = 0.0
         self.spans: list[Span] = []
+        self.strangers: list[str] = []
 
     def run(self) -> Result:
         """Everything from the first event to the verdict."""
@@ -74,9 +77,36 @@ class Soak:
             span.ready = time.monotonic()
             self._pace.wait(REST_SECONDS)
         self._pace.wait(max(0.0, end - time.monotonic()))
+        self._see_who_is_here("all was healed", max(span.healed for span in self.spans) or self.begun)
         self.spans.append(Span("the end", time.monotonic()))
         world.end_publishing()
-        return self._settle()
+        result = self._settle()
+        if not self.strangers:
+            users = len(world.progress.users)
+            left = time.monotonic()
+            world.users_leave()
+            world.wait_for(lambda: len(world.progress.users) < users, "users to leave")
+            self._see_who_is_here("half of the users left", left)
+        return result
+
+    def _see_who_is_here(self, what: str, since: float) -> None:
+        """Whether presence is the truth at every daemon and for Django, in time; what it is not is kept."""
+        world, end = self._world, time.monotonic() + PRESENCE_SECONDS
+        if world.redis is None:
+            return
+        while True:
+            said = world.progress
+            lies = wrong(said.users, said.rolls, world.ports)
+            lies = lies or list(filter(None, [differs(said.users, world.present())]))
+            if not lies or time.monotonic() > end:
+                break
+            self._pace.wait(0.5)
+        if said.unfounded:
+            lies.append(f"{said.unfounded} changes of lists that pages did not have")
+        self.strangers += [f"presence after {what}: {lie}" for lie in lies]
+        if not lies:
+            took = time.monotonic() - since
+            _say(f"presence: {len(said.users)} users, told alike everywhere {took:.1f} s after {what}")
 
     def _settle(self) -> Result:
         """Judges when all is quiet; what is lost by then may still be under way for a while."""
@@ -126,7 +156,9 @@ def _judge(soak: Soak, result: Result, world: World) -> int:
     _say(", ".join(f"{kind} {counts[kind]}" for kind in KINDS))
     for line in tell(verdict, soak.begun):
         _say(line)
-    return BROKEN if verdict.violations else 0
+    for line in soak.strangers:
+        _say(line)
+    return BROKEN if verdict.violations or soak.strangers else 0
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -138,7 +170,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments.add_argument("--rate", type=float, default=40.0, help="events a second")
     arguments.add_argument("--faults", default="", help=f"some of {', '.join(FAULTS)}; default: all that are possible")
     arguments.add_argument("--seed", type=int, default=random.randrange(1 << 16))
-    arguments.add_argument("--cluster", action="store_true", help="three nodes of RabbitMQ")
+    arguments.add_argument("--cluster", action="store_true", help="three nodes of RabbitMQ, three daemons, Redis")
     arguments.add_argument("--sqlite", action="store_true", help="no PostgreSQL")
     arguments.add_argument("--sabotage", choices=SABOTAGES, default="", help="break the daemons and see it found")
     arguments.add_argument("--keep", type=Path, help="an empty folder for everything that was written")
@@ -147,7 +179,8 @@ def main(words: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))
     folder = given.keep or Path(tempfile.mkdtemp(prefix="livepush-soak-"))
     folder.mkdir(exist_ok=True)
-    plan = Plan(given.clients, given.rate, given.cluster, not given.sqlite, given.sabotage)
+    daemons = 3 if given.cluster else 2
+    plan = Plan(given.clients, given.rate, given.cluster, daemons, given.cluster, not given.sqlite, given.sabotage)
     world = World(folder.resolve(), plan, keep=given.keep is not None)
     seconds = None if given.once else given.seconds
     soak = Soak(world, seconds, names, given.seed)

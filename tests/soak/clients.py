@@ -4,12 +4,13 @@
 
 It reads who they are from `FOLDER/clients.json` and writes what they are told to `FOLDER/told.jsonl` (`tests.soak.
 record`). Each half second it prints one line of JSON: how many are online, how many events they were given, and when
-the last one came. It ends when its input does.
+the last one came; which users they are of, and who is here as they were told (`tests.soak.presence`). It ends when its
+input does.
 
 A page comes back as `livepush.js` does: full jitter within the first of `retry`, doubled with each failure up to the
 second; at once to another port after `goaway`, before it lets go of the old connection; and when nothing has come for
-two heartbeats. Half of them go to the other daemon when they lose one, the rest wait for their own. SIGUSR1 cuts
-all connections.
+two heartbeats. Half of them go to another daemon when they lose one, the rest wait for their own. SIGUSR1 cuts
+all connections; SIGUSR2 lets every page of every other user go for good.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from twisted.internet.task import LoopingCall
 
 from tests.clients.page import Happening, Line, Page
 from tests.clients.streaming import Socket
+from tests.soak.presence import CHANNEL, Roll
 
 WELCOME_SECONDS = 20.0
 STATUS_SECONDS = 0.5
@@ -72,6 +74,7 @@ class Visit:
         self.line: Line | None = None
         self.heard = time.monotonic()
         self.over = False
+        self.roll = Roll()
         headers = [
             ("Host", f"127.0.0.1:{port}"),
             ("Origin", f"http://127.0.0.1:{port}"),
@@ -87,6 +90,9 @@ class Visit:
         return self.line is not None and self.line.welcomed and not self.over
 
     def _opened(self) -> None:
+        if self.over:
+            self.socket.close()  # it was let go while it connected: nobody may think that it is there
+            return
         self.line = self.visitor.page.open()
         self.socket.send(json.dumps(self.line.hello))
 
@@ -95,6 +101,8 @@ class Visit:
             return
         self.heard = time.monotonic()
         message: dict[str, Any] = json.loads(text)
+        if message["op"] == "presence" and message["channel"] == CHANNEL:
+            self.visitor.unfounded += not self.roll.receive(message)
         for request in self.visitor.page.receive(self.line, message):
             self.socket.send(json.dumps(request))
         self.visitor.told(self, message)
@@ -134,11 +142,12 @@ class Visitor:
 
     def __init__(self, reactor: Any, journal: Journal, who: dict[str, Any], ports: Sequence[int], place: int) -> None:
         self.reactor, self.journal = reactor, journal
-        self.tab, self.cookie = str(who["tab"]), str(who["cookie"])
+        self.tab, self.user, self.cookie = str(who["tab"]), str(who["user"]), str(who["cookie"])
         self.page = Page(self.tab, who["rooms"])
         self._ports, self._moves = ports, bool(who["moves"])
         self._port = (place + place // 10 // 2) % len(ports)
         self._visits: list[Visit] = []
+        self.unfounded = 0
         self._failures = 0
         self._retry, self._heartbeat = (500, 5000), 25.0
         self._waiting: IDelayedCall | None = None
@@ -147,6 +156,11 @@ class Visitor:
     def online(self) -> bool:
         """Whether a connection of it is welcomed."""
         return any(visit.online for visit in self._visits)
+
+    @property
+    def rolls(self) -> list[tuple[int, tuple[str, ...] | None]]:
+        """Who is here, as this page was told, and at which port; nothing while it is not online."""
+        return [(visit.port, visit.roll.users) for visit in self._visits if visit.online]
 
     def connect(self) -> None:
         """Begins an attempt."""
@@ -195,6 +209,15 @@ class Visitor:
             visit.end()
             self.lost(visit, 0, "cut")
 
+    def leave(self) -> None:
+        """It is closed, and nobody opens it again."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        for visit in list(self._visits):
+            visit.end()
+            self._visits.remove(visit)
+
     def _move(self, visit: Visit) -> None:
         """A second connection, beside one that will go."""
         if visit in self._visits and len(self._visits) == 1:
@@ -222,14 +245,29 @@ def main(folder: Path, ports: Sequence[int]) -> None:
         journal.flush()
         for visitor in visitors:
             visitor.look()
-        online = sum(visitor.online for visitor in visitors)
-        os.write(1, json.dumps({"online": online, "given": journal.given, "last": journal.last}).encode() + b"\n")
+        online = [visitor for visitor in visitors if visitor.online]
+        said = {
+            "online": len(online),
+            "given": journal.given,
+            "last": journal.last,
+            "users": sorted({visitor.user for visitor in online}),
+            "unfounded": sum(visitor.unfounded for visitor in visitors),
+            "rolls": sorted({roll for visitor in online for roll in visitor.rolls}, key=str),
+        }
+        os.write(1, json.dumps(said).encode() + b"\n")
 
     def cut() -> None:
         for visitor in visitors:
             visitor.cut()
 
+    def leave() -> None:
+        users = sorted({visitor.user for visitor in visitors})[::2]
+        for visitor in [each for each in visitors if each.user in users]:
+            visitors.remove(visitor)
+            visitor.leave()
+
     signal.signal(signal.SIGUSR1, lambda *_: loop.callFromThread(cut))
+    signal.signal(signal.SIGUSR2, lambda *_: loop.callFromThread(leave))
     for place, visitor in enumerate(visitors):
         loop.callLater(place * 0.01, visitor.connect)
     loop.callWhenRunning(StandardIO, Ending())

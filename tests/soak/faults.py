@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.servers.proxy import Mode
-from tests.soak.world import DAEMONS, World
+from tests.servers.rabbitmq import PrivateRabbitMQ
+from tests.soak.world import World
 
 ANEW = frozenset({"restart", "hole", "trimmed"})
 """A log that is another one, or does not go back far enough, proves nothing: all channels are told, missing or not."""
@@ -41,6 +42,7 @@ class Fault:
         tells: why daemons may tell pages to reload (the words of the protocol).
         alone: only the daemon that it is done to may.
         cluster: it needs one, and only it does.
+        redis: it needs one.
         postgresql: it needs a database server.
     """
 
@@ -52,6 +54,7 @@ class Fault:
     alone: bool = False
     cluster: bool = False
     postgresql: bool = False
+    redis: bool = False
 
 
 def _nothing(world: World, pick: int) -> None:
@@ -77,7 +80,8 @@ def _thaw_broker(world: World, pick: int) -> None:
 def _link(mode: Mode) -> Act:
     def act(world: World, pick: int) -> None:
         names = sorted(world.proxies)
-        chosen = names if pick % 4 == 3 else [names[pick % 4 % len(names)]]
+        one = pick % (len(names) + 1)
+        chosen = names[one : one + 1] or names
         for name in chosen:
             world.proxies[name].set(mode)
 
@@ -89,28 +93,28 @@ def _pass_links(world: World, pick: int) -> None:
         proxy.set(Mode.PASS)
 
 
-def _daemon(pick: int) -> str:
-    return DAEMONS[pick % len(DAEMONS)]
+def _daemon(world: World, pick: int) -> str:
+    return world.daemons[pick % len(world.daemons)]
 
 
 def _kill_daemon(world: World, pick: int) -> None:
-    world.processes.kill(_daemon(pick))
+    world.processes.kill(_daemon(world, pick))
 
 
 def _end_daemon(world: World, pick: int) -> None:
-    world.processes.end(_daemon(pick), 30)
+    world.processes.end(_daemon(world, pick), 30)
 
 
 def _start_daemon(world: World, pick: int) -> None:
-    world.start_daemon(_daemon(pick))
+    world.start_daemon(_daemon(world, pick))
 
 
 def _freeze_daemon(world: World, pick: int) -> None:
-    world.processes.signal(_daemon(pick), signal.SIGSTOP)
+    world.processes.signal(_daemon(world, pick), signal.SIGSTOP)
 
 
 def _thaw_daemon(world: World, pick: int) -> None:
-    world.processes.signal(_daemon(pick), signal.SIGCONT)
+    world.processes.signal(_daemon(world, pick), signal.SIGCONT)
 
 
 def _cut_pages(world: World, pick: int) -> None:
@@ -149,7 +153,7 @@ def _calm(world: World, pick: int) -> None:
 
 
 def _cut_daemon(world: World, pick: int) -> None:
-    world.proxies[_daemon(pick)].set(Mode.CUT)
+    world.proxies[_daemon(world, pick)].set(Mode.CUT)
 
 
 def _remake_log(world: World, pick: int) -> None:
@@ -189,13 +193,33 @@ def _start_database(world: World, pick: int) -> None:
 
 
 def _kill_leader(world: World, pick: int) -> None:
-    """The node goes, and what led to it leads to another one, as behind a balancer."""
+    _kill_node(world, world.broker.leader())
+
+
+def _kill_follower(world: World, pick: int) -> None:
     leader = world.broker.leader()
-    leader.kill()
-    living = [node for node in world.broker.nodes if node.running]
+    followers = [node for node in world.broker.nodes if node is not leader]
+    _kill_node(world, followers[pick % len(followers)])
+
+
+def _kill_node(world: World, node: PrivateRabbitMQ) -> None:
+    """It goes, and what led to it leads to another one, as behind a balancer."""
+    node.kill()
+    living = [each for each in world.broker.nodes if each.running]
     for place, proxy in enumerate(world.proxies.values()):
-        if proxy.target == leader.port:
+        if proxy.target == node.port:
             proxy.target = living[place % len(living)].port
+
+
+def _kill_redis(world: World, pick: int) -> None:
+    assert world.redis is not None
+    world.redis.kill()
+
+
+def _start_redis(world: World, pick: int) -> None:
+    """It comes back empty."""
+    assert world.redis is not None
+    world.redis.start()
 
 
 FAULTS = {
@@ -220,13 +244,22 @@ FAULTS = {
         Fault("log-outrun", 1.0, _trim_behind, _pass_links, tells=ANEW, alone=True),
         Fault("database-kill", 2.0, _kill_database, _start_database, postgresql=True),
         Fault("leader-kill", 3.0, _kill_leader, _start_broker, cluster=True),
+        Fault("follower-kill", 3.0, _kill_follower, _start_broker, cluster=True),
+        Fault("redis-kill", 6.0, _kill_redis, _start_redis, redis=True),
     )
 }
 """All of them, by name."""
 
 
 def possible(cluster: bool, postgresql: bool) -> list[str]:
-    """Those that this world can have. In a cluster the leader's end is the point; a lone node is not to be killed."""
+    """Those that this world can have.
+
+    A cluster has a Redis; there a node's end is the point, and a lone node is not to be killed.
+    """
     if cluster:
-        return ["leader-kill", "link-cut", "daemon-kill"]
-    return [fault.name for fault in FAULTS.values() if not fault.cluster and (postgresql or not fault.postgresql)]
+        return ["leader-kill", "follower-kill", "link-cut", "daemon-kill", "redis-kill"]
+    return [
+        fault.name
+        for fault in FAULTS.values()
+        if not fault.cluster and not fault.redis and (postgresql or not fault.postgresql)
+    ]

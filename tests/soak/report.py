@@ -36,7 +36,7 @@ class Span:
 
     Attributes:
         begun, healed: monotonic seconds.
-        ready: when both daemons were ready again.
+        ready: when all daemons were ready again.
         tells: why daemons may tell pages to reload; see `tests.soak.faults`.
         where: the one that may, by its port; empty: all.
     """

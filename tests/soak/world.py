@@ -1,4 +1,4 @@
-"""Everything that a soak breaks, running: broker, database, relay, two daemons, pages, publishers; loopback only."""
+"""Everything that a soak breaks, running: broker, database, Redis, relay, daemons, pages, publishers; loopback only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.servers.cluster import cluster_of
@@ -22,6 +22,7 @@ from tests.servers.ports import free_ports
 from tests.servers.postgresql import PrivatePostgreSQL
 from tests.servers.proxy import Proxy
 from tests.servers.rabbitmq import PrivateRabbitMQ
+from tests.servers.redis import PrivateRedis
 from tests.soak.answers import Answers
 from tests.soak.broker import DAEMON, DJANGO, PASSWORD, VHOST, Broker, definitions
 from tests.soak.processes import Processes
@@ -30,7 +31,6 @@ from tests.soak.record import Client
 ROOT = Path(__file__).parents[2]
 PROJECT = Path(__file__).parent / "project"
 BIN = Path(sys.executable).parent
-DAEMONS = ("daemon-1", "daemon-2")
 START_SECONDS = 90.0
 SHELL_SECONDS = 6.0
 
@@ -47,6 +47,8 @@ class Plan:
         clients: pages.
         rate: events a second, all publishers together, one-event shells and bursts aside.
         cluster: three nodes of RabbitMQ in place of one.
+        daemons: processes.
+        redis: they meet in one, so that presence is that of all together.
         sabotage: how the daemons are broken; see `soaked.sabotage`.
         postgresql: the site's database is a private PostgreSQL in place of an SQLite file.
     """
@@ -54,17 +56,30 @@ class Plan:
     clients: int = 60
     rate: float = 40.0
     cluster: bool = False
+    daemons: int = 2
+    redis: bool = False
     postgresql: bool = True
     sabotage: str = ""
 
 
 @dataclass(slots=True)
 class Progress:
-    """What the pages' process said last."""
+    """What the pages' process said last.
+
+    Attributes:
+        online: pages.
+        given, last: events, and when the last one came.
+        users: of the pages that are online.
+        rolls: who is here as pages were told, by the port of their daemon: each different answer once.
+        unfounded: changes of a list that a page did not have.
+    """
 
     online: int = 0
     given: int = 0
     last: float = 0.0
+    users: list[str] = field(default_factory=list)
+    rolls: list[tuple[int, list[str] | None]] = field(default_factory=list)
+    unfounded: int = 0
 
 
 class World:
@@ -84,6 +99,8 @@ class World:
         known = definitions(log=not plan.cluster)
         nodes = cluster_of(3, definitions=known) if plan.cluster else [PrivateRabbitMQ(definitions=known)]
         self.broker = Broker(nodes)
+        self.daemons = tuple(f"daemon-{number}" for number in range(1, plan.daemons + 1))
+        self.redis = PrivateRedis() if plan.redis else None
         self.proxies: dict[str, Proxy] = {}
         self.ports: list[int] = []
         self.clients: list[Client] = []
@@ -105,18 +122,19 @@ class World:
     def start(self) -> None:
         """Returns when all pages are online and everybody publishes."""
         self._start_database()
+        self._start_redis()
         self.broker.start()
         self.broker.declare()
-        for place, name in enumerate(("django", *DAEMONS)):
+        for place, name in enumerate(("django", *self.daemons)):
             self.proxies[name] = Proxy(self.broker.nodes[place % len(self.broker.nodes)].port)
-        self.ports = free_ports(2)
+        self.ports = free_ports(len(self.daemons))
         made = self._run("soaked.prepare", str(self.plan.clients))
         (self.folder / "clients.json").write_text(made)
         self.clients = [
             Client(who["tab"], who["user"], who["role"], tuple(who["rooms"]), who["moves"]) for who in json.loads(made)
         ]
         self.start_relay()
-        for name in DAEMONS:
+        for name in self.daemons:
             self.start_daemon(name)
         self.wait_for(self.all_ready, "daemons that are ready")
         self._start_pages()
@@ -143,12 +161,14 @@ class World:
         self.broker.stop()
         if self.database is not None:
             self.database.stop()
+        if self.redis is not None:
+            self.redis.stop()
 
     # -- parts of it, for the faults
 
     def start_daemon(self, name: str) -> None:
         """Starts a daemon on its port; it may have run before."""
-        port = self.ports[DAEMONS.index(name)]
+        port = self.ports[self.daemons.index(name)]
         command = [str(BIN / "twistd"), "-n", "--pidfile=", "livepush", "--listen"]
         command += [f"tcp:{port}:backlog=1024:interface=127.0.0.1"]
         environ = {**self._to_broker(name, DAEMON), "SOAK_SABOTAGE": self.plan.sabotage}
@@ -156,7 +176,7 @@ class World:
 
     def port_of(self, pick: int) -> str:
         """Of the daemon that this number chooses, as pages write it down."""
-        return str(self.ports[pick % len(DAEMONS)])
+        return str(self.ports[pick % len(self.daemons)])
 
     def start_relay(self) -> None:
         """Starts the outbox's relay."""
@@ -174,7 +194,7 @@ class World:
             os.kill(living[pick % len(living)], signal.SIGKILL)
 
     def all_ready(self) -> bool:
-        """Whether both daemons would accept pages."""
+        """Whether all daemons would accept pages."""
         return all(_answers(f"http://127.0.0.1:{port}/readyz") for port in self.ports)
 
     def quiet(self, seconds: float) -> bool:
@@ -191,11 +211,29 @@ class World:
         pause, end = threading.Event(), time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
-                logs = "\n".join(f"--- {name}\n{self.processes.log(name)}" for name in (*DAEMONS, "pages", "relay"))
+                logs = "\n".join(
+                    f"--- {name}\n{self.processes.log(name)}" for name in (*self.daemons, "pages", "relay")
+                )
                 raise SoakFailed(f"waited {seconds:.0f} s for {what}\n{logs}")
             pause.wait(0.1)
 
+    # -- who is here
+
+    def users_leave(self) -> None:
+        """All pages of half of the users go, and do not come back."""
+        self.processes.signal("pages", signal.SIGUSR2)
+
+    def present(self) -> list[str] | None:
+        """Who is here as Django is told; None: it is told that nobody knows."""
+        found: list[str] | None = json.loads(self._run("soaked.present"))
+        return found
+
     # -- inside
+
+    def _start_redis(self) -> None:
+        if self.redis is not None:
+            self.redis.start()
+            self._environ["LIVEPUSH_REDIS_URL"] = self.redis.url()
 
     def _start_database(self) -> None:
         if self.plan.postgresql:

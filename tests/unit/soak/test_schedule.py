@@ -30,4 +30,6 @@ class ScheduleTests(SynchronousTestCase):
         self.assertIn("leader-kill", possible(cluster=True, postgresql=True))
         self.assertNotIn("leader-kill", possible(cluster=False, postgresql=True))
         self.assertNotIn("database-kill", possible(cluster=False, postgresql=False))
-        self.assertEqual(set(possible(cluster=False, postgresql=True)) | {"leader-kill"}, set(FAULTS))
+        self.assertNotIn("redis-kill", possible(cluster=False, postgresql=True))
+        alone, several = (possible(cluster=cluster, postgresql=True) for cluster in (False, True))
+        self.assertEqual({*alone, *several}, set(FAULTS))

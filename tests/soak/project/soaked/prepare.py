@@ -10,7 +10,8 @@ import sys
 
 import django
 
-USERS = 10
+FEWEST = 10
+TABS = 6
 
 
 def main(count: int) -> None:
@@ -26,7 +27,8 @@ def main(count: int) -> None:
     call_command("migrate", verbosity=0, interactive=False)
     permissions = {each.codename: each for each in Permission.objects.filter(content_type__model="group")}
     found = []
-    for number in range(USERS):
+    users = max(FEWEST, count // TABS)
+    for number in range(users):
         user = User.objects.create_user(f"user{number}")
         role = ("moderator", "client", "client", "reader")[number % 4]
         wanted = {"moderator": ["delete_group", "view_group"], "client": ["view_group"], "reader": []}[role]
@@ -38,7 +40,7 @@ def main(count: int) -> None:
         found.append((str(user.pk), role, f"{settings.SESSION_COOKIE_NAME}={session.session_key}"))
     clients = []
     for number in range(count):
-        pk, role, cookie = found[number % USERS]
+        pk, role, cookie = found[number % users]
         rooms = [f"rooms.{number % ROOMS}", f"rooms.{(number + 1) % ROOMS}"][: number % 3]
         clients.append(
             {
@@ -47,7 +49,7 @@ def main(count: int) -> None:
                 "role": role,
                 "cookie": cookie,
                 "rooms": rooms,
-                "moves": number // USERS % 2 == 0,
+                "moves": number // users % 2 == 0,
             }
         )
     print(json.dumps(clients))

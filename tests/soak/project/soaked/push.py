@@ -14,10 +14,11 @@ class Orders(Channel):
 
 
 class News(Channel):
-    """For everybody who is logged in."""
+    """For everybody who is logged in, and everybody may know who else is."""
 
     name = "news"
     auto = True
+    presence = True
     audiences = [Audience("reader")]
 
 

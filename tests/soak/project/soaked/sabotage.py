@@ -3,6 +3,7 @@
 drop      one event in a hundred is taken for released, and never given to anybody
 unheld    what comes too early is released at once: what was missing before it is then a duplicate
 forget    a daemon replays nothing of the past, and says that it was nothing
+ghosts    a daemon never says of a user that he has left
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ PACE = 100
 
 def apply(name: str) -> None:
     """Breaks this process."""
-    {"drop": _drop, "unheld": _unheld, "forget": _forget}[name]()
+    {"drop": _drop, "unheld": _unheld, "forget": _forget, "ghosts": _ghosts}[name]()
 
 
 def _drop() -> None:
@@ -54,3 +55,14 @@ def _forget() -> None:
         return [] if isinstance(found, list) else found
 
     History.since = sabotaged  # type: ignore[method-assign]
+
+
+def _ghosts() -> None:
+    from livepush.daemon.attendance import Attendance
+
+    changes = Attendance.changes
+
+    def sabotaged(self: Attendance, now: float) -> tuple[Any, Any]:
+        return changes(self, now)[0], []
+
+    Attendance.changes = sabotaged  # type: ignore[method-assign]
