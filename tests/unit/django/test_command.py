@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
 
@@ -10,6 +12,7 @@ from django.test import override_settings
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.errors import BacklogFull
+from livepush.daemon.options import Options
 from livepush.django.management.commands.livepush import Command
 from livepush.django.outlet import outlet
 from tests.recorder import RecordedTicket, Recorder
@@ -130,7 +133,17 @@ class RunTests(SynchronousTestCase):
             ({"listen": ["nope"]}, "--listen 'nope'"),
             ({"broker": "http://u:s3cret@x"}, "--broker"),
             ({"log_level": "loud"}, "--log-level 'loud'"),
+            ({"status": "nope"}, "--status 'nope'"),
         ):
             error = self.assertRaises(CommandError, call_command, "livepush", "run", **options)
             self.assertIn(expected, str(error))
             self.assertNotIn("s3cret", str(error))
+
+    def test_every_option(self) -> None:
+        """Whatever `twistd livepush` can be told, `run` can."""
+        twistd = {f"--{name}" for name, *_ in Options.optParameters} | {"--listen"}
+        with redirect_stdout(StringIO()) as told:
+            self.assertRaises(
+                SystemExit, Command().create_parser("manage.py", "livepush").parse_args, ["run", "--help"]
+            )
+        self.assertEqual(set(re.findall(r"--[a-z-]+", told.getvalue())) - {"--help"}, twistd)

@@ -45,6 +45,7 @@ class KickTests(CommittedCase):
             ({}, "say whom"),
             ({"user": "ann", "pk": "7"}, "say whom"),
             ({"user": "bob"}, "there is no user 'bob'"),
+            ({"pk": "bob"}, "--pk 'bob': is no primary key of a user"),
             ({"session": True}, "is empty"),
             ({"user": "ann", "why": "x" * 121}, "at most 120 bytes"),
         ]

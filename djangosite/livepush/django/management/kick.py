@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
 from livepush.broker.errors import PublishError, Unroutable
@@ -58,7 +59,8 @@ def kick(options: dict[str, Any], seconds: float, controls: Controls = controls)
         why = publisher.trouble or "`manage.py livepush topology` says whether it can be reached"
         publisher.close(0)  # it is told as failed, so it must not go out after all
         raise CommandError(
-            f"not told: {conf().broker().safe} has not confirmed it within {seconds:g} s; {why}"
+            f"not told: {conf().broker().safe} has not confirmed it within {seconds:g} s; "
+            f"{why.removeprefix('livepush: ')}"
         ) from None
     except PublishError as error:
         raise CommandError(f"not told: {error}") from None
@@ -73,7 +75,12 @@ def _whom(options: dict[str, Any]) -> Any:
     if options["session"]:
         return sys.stdin.readline().strip()
     if options["pk"] is not None:
-        return users(pk=users._meta.pk.to_python(options["pk"]))
+        try:
+            return users(pk=users._meta.pk.to_python(options["pk"]))
+        except ValidationError as error:
+            raise CommandError(
+                f"--pk {options['pk']!r}: is no primary key of a user ({' '.join(error.messages)})"
+            ) from None
     try:
         return users._default_manager.get_by_natural_key(options["user"])  # type: ignore[attr-defined]
     except users.DoesNotExist:

@@ -45,6 +45,7 @@ class Command(BaseCommand):
         run.add_argument("--log-format", default="text", help="text, or json: one object a line [text]")
         run.add_argument("--instance", default="1", help="what this process is called among several [1]")
         run.add_argument("--workers", help="so many processes that share the sockets")
+        run.add_argument("--status", metavar="ENDPOINT", help="answer /healthz, /readyz and /metrics here, too")
         parts = actions.add_parser("topology", help="makes exchanges and log, or sees that they are there and right")
         topology.add_arguments(parts)
         event = actions.add_parser("publish", help="publishes one event and waits for the broker's confirm")
@@ -87,7 +88,9 @@ class Command(BaseCommand):
         from livepush.daemon.options import Options
 
         words = [f"--{name}={options[name.replace('-', '_')]}" for name in ("log-level", "log-format", "instance")]
-        words += [f"--{name}={options[name]}" for name in ("port", "broker", "workers") if options[name] is not None]
+        words += [
+            f"--{name}={options[name]}" for name in ("port", "broker", "workers", "status") if options[name] is not None
+        ]
         # Where manage.py is, from wherever it is called: processes that the daemon starts look for the settings there.
         folder = Path(sys.path[0])
         words += [f"--pythonpath={folder}"] if folder.is_dir() else []
