@@ -1,4 +1,4 @@
-"""What docs/how-to/scale.md builds: three nodes of RabbitMQ, three daemons, a Redis; one of each is killed under load."""
+"""What docs/how-to/scale.md builds: three nodes of RabbitMQ, three daemons, Redis; one of each is killed under load."""
 
 from __future__ import annotations
 
