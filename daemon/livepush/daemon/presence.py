@@ -18,9 +18,11 @@ seen here: it is told the whole list, if it still may know it, when that is over
 to lose: polling a number each second replaces a subscription in Redis, which may lose what it should tell without
 anybody seeing it.
 
-Bounds: one round at a time; in each `AT_ONCE` connections that came or went, and as many that are told the whole list;
-a roll with more users than `PresenceSettings.users` is told as a number; rounds are so far apart that a tenth of the
-reactor's time goes into them.
+Bounds: one round at a time; in each `AT_ONCE` connections that came or went, and as many that are told the whole list,
+fewer where they have many channels (`CHANNELS_AT_ONCE`); a roll with more users than `PresenceSettings.users` is told
+as a number; rounds are so far apart that a tenth of the reactor's time goes into them.
+
+This module is past 400 lines because what a round sees and whom it tells are read together.
 """
 
 from __future__ import annotations
@@ -60,6 +62,9 @@ LONGEST_SECONDS = 2.0
 
 AT_ONCE = 1000
 """So many connections are seen, and so many told the whole list, in one round: 50 ms in which nothing else is done."""
+
+CHANNELS_AT_ONCE = 5 * AT_ONCE
+"""As many channels of theirs: a client may have a hundred, of names that it makes up where a pattern lets it."""
 
 _UNTOLD = -1
 _UNKNOWN = -2
@@ -135,7 +140,7 @@ class Presence:
         self._moved: dict[Connection, None] = {}
         self._places: dict[Connection, frozenset[Place]] = {}
         self._told: dict[str, dict[Connection, int]] = {}  # by channel: the revision that each listener has
-        self._watching: dict[Connection, list[str]] = {}
+        self._watching: dict[Connection, dict[str, None]] = {}
         self._behind: dict[Connection, None] = {}  # who may not have the list of now
         self._unheard = False  # more of them than one round looks at
         self._rolls: dict[str, Roll] = {}  # of the channels that somebody here watches
@@ -294,11 +299,11 @@ class Presence:
     def _see(self) -> None:
         """What the connections that have moved take and watch now."""
         now = self._clock.seconds()
-        for connection in list(islice(self._moved, AT_ONCE)):
+        for connection in self._first(self._moved):
             del self._moved[connection]
             snapshot = None if connection.ended else connection.standing.snapshot
             places: set[Place] = set()
-            watching: list[str] = []
+            watching: dict[str, None] = {}
             if snapshot is not None:
                 member = None if snapshot.user is None else member_of(snapshot.wire_user)
                 if member is not None:
@@ -310,16 +315,15 @@ class Presence:
                     if member is not None:
                         places.add((channel, member))
                     if rule.shows(snapshot):
-                        watching.append(channel)
+                        watching[channel] = None
             self._watch(connection, watching)
             before, after = self._places.pop(connection, frozenset()), frozenset(places)
             if after:
                 self._places[connection] = after
             self._attendance.move(before, after, now)
 
-    def _watch(self, connection: Connection, channels: list[str]) -> None:
-        before = self._watching.pop(connection, ())
-        for channel in before:
+    def _watch(self, connection: Connection, channels: dict[str, None]) -> None:
+        for channel in self._watching.pop(connection, ()):
             if channel not in channels:
                 watchers = self._told[channel]
                 del watchers[connection]
@@ -351,8 +355,8 @@ class Presence:
     def _tell_behind(self) -> dict[tuple[Encoder, str], list[Connection]]:
         """Who is told the whole list of a channel now; the others wait for another round, each in his turn."""
         telling: dict[tuple[Encoder, str], list[Connection]] = {}
-        looked = list(islice(self._behind, AT_ONCE))
-        self._unheard = len(self._behind) > AT_ONCE
+        looked = self._first(self._behind)
+        self._unheard = len(self._behind) > len(looked)
         for connection in looked:
             del self._behind[connection]
         for connection in looked:
@@ -381,6 +385,16 @@ class Presence:
             if frame:
                 self._push.push(members, (channel, frame))
             watchers.update(dict.fromkeys(members, new.revision))
+
+    def _first(self, waiting: Iterable[Connection]) -> list[Connection]:
+        """Of those that wait for their turn, as many as one round looks at."""
+        first, channels = [], 0
+        for connection in islice(waiting, AT_ONCE):
+            first.append(connection)
+            channels += len(connection.channels) + len(self._watching.get(connection, ()))
+            if channels >= CHANNELS_AT_ONCE:
+                break
+        return first
 
     def _takes(self, connection: Connection) -> bool:
         """Whether it may surely know what it watches, and what is given to it now is written now."""

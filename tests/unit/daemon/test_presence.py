@@ -573,6 +573,16 @@ class PaceTests(Case):
         self.pass_time(5 * SOON_SECONDS)
         self.assertEqual({self.told(page)[-1]["count"] for page in pages}, {AT_ONCE + 5})
 
+    def test_many_channels(self) -> None:
+        """Pages that have taken a hundred channels each are fewer a part, however many of them come at once."""
+        self.patch(presence, "CHANNELS_AT_ONCE", 250)
+        channels: dict[str, None] = {f"chat_{room}": None for room in range(100)}
+        pages = [self.browser(watcher(user), **channels) for user in range(5)]
+        self.pass_time(SOON_SECONDS)
+        self.assertEqual([len(self.told(page)) for page in pages], [100, 100, 0, 0, 0])
+        self.pass_time(10 * SOON_SECONDS)
+        self.assertEqual([bool(self.told(page)) for page in pages[2:]], [True] * 3)
+
     def test_time_for_others(self) -> None:
         """Telling crowds takes a tenth of the time at most: rounds keep away from each other."""
         self.browser(watcher(7))
