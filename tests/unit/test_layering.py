@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parents[2]
 ROOTS = ("broker", "daemon", "djangosite")
 IDENTITY = "livepush.daemon.identity"
-DOORS = (IDENTITY, "livepush.daemon.receiver")
+DOORS = (IDENTITY, "livepush.daemon.reader", "livepush.daemon.receiver")
 COMMANDS = "livepush.django.management.commands"
 TWISTED_SIDE = tuple(
     f"livepush.broker.{name}"
@@ -238,6 +238,7 @@ class RuleTests(SynchronousTestCase):
             "livepush.daemon.hub": "from ..django import conf",
             "livepush.daemon.service": "from django.conf import settings",
             "livepush.daemon.calls": "from livepush.django import receiving",
+            "livepush.daemon.identifier": "from livepush.django import tickets",
             "twisted.plugins.livepush_plugin": "import django",
         }
         for name, source in bad.items():

@@ -129,7 +129,7 @@ class Attention(Protocol):
 
 
 class Identity(Protocol):
-    """What a connection asks of Django; see `livepush.daemon.identity.Identifier`.
+    """What a connection asks of Django; see `livepush.daemon.identifier.Identifier`.
 
     All raise `Busy` when the pool's queue is full and `IdentityUnavailable` when the database fails.
     """

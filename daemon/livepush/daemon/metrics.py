@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from livepush.broker.feed import Feed
     from livepush.daemon.calls import Calls
     from livepush.daemon.front import Front
-    from livepush.daemon.identity import Identifier
+    from livepush.daemon.identifier import Identifier
     from livepush.daemon.lookups import Lookups
     from livepush.daemon.presence import Presence
 

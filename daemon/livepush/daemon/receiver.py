@@ -1,4 +1,4 @@
-"""Calls as Django answers them: the daemon's second door to it, and the only one behind which something is written.
+"""Calls as Django answers them: the daemon's door to the code of the site, and the only one that writes.
 
 who         session, user and rights are read anew, from `LIVEPUSH_AUTH_DATABASE` as for any look-up
 whether     only a channel that he may listen to now, its object-level rule included
@@ -19,7 +19,7 @@ from livepush.broker.envelope import Json
 from livepush.broker.url import BrokerURL
 from livepush.daemon.entitlement import Directory, Snapshot
 from livepush.daemon.errors import LoggedOut, Refusal
-from livepush.daemon.identity import IdentitySettings, Reader, directory_of, with_connections
+from livepush.daemon.reader import IdentitySettings, Reader, directory_of, with_connections
 from livepush.django import channels, receiving
 from livepush.django.actor import Caller
 from livepush.django.errors import CallRefused

@@ -11,7 +11,8 @@ from django.core.management import call_command
 from django.db import ProgrammingError, connections
 from twisted.internet.defer import Deferred, gatherResults
 
-from livepush.daemon.identity import Identifier, directory_of
+from livepush.daemon.identifier import Identifier
+from livepush.daemon.reader import Reader, directory_of
 from livepush.daemon.redemption import Redemption
 from livepush.django.channels import Registry
 from livepush.django.tickets import read_ticket, ticket
@@ -58,7 +59,7 @@ class SelectOnlyCase(CommittedCase):
             connection.execute(f"DROP ROLE {role}".encode())
 
     def start(self) -> Identifier:
-        identifier = Identifier(make_settings(database="reading"), self.reactor, self.registry)
+        identifier = Identifier(Reader(make_settings(database="reading"), self.registry), self.reactor)
         identifier.start()
         self.addCleanup(identifier.stop)
         return identifier

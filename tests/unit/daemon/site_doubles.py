@@ -10,10 +10,8 @@ from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.test import Client
 
-from livepush.daemon.identity import (
-    IdentitySettings,
-    sessions_of_site,
-)
+from livepush.daemon.identity import sessions_of_site
+from livepush.daemon.reader import IdentitySettings
 from livepush.django.channels import Audience, Channel, Registry
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"

@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.errors import LoggedOut, Refusal
-from livepush.daemon.identity import Reader
+from livepush.daemon.reader import Reader
 from livepush.daemon.receiver import Receiver
 from livepush.django import Audience, CallRefused, Channel, publication
 from livepush.django.channels import Registry

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from livepush.broker.envelope import Control, Event, session_hash
 from livepush.daemon.connection import Connection
 from livepush.daemon.errors import Busy
-from livepush.daemon.identity import Question, Reader
+from livepush.daemon.reader import Question, Reader
 from livepush.daemon.settings import Limits
 from livepush.django.tickets import mark_of, read_ticket, ticket
 from tests.cases import DjangoCase

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from livepush.broker.envelope import session_hash
 from livepush.daemon.entitlement import Snapshot
-from livepush.daemon.identity import Question, Reader, Wish, directory_of
+from livepush.daemon.reader import Question, Reader, Wish, directory_of
 from tests.cases import DjangoCase
 from tests.unit.daemon import site_doubles
 from tests.unit.daemon.site_doubles import MODEL_BACKEND, grant, login, make_registry, make_settings

@@ -15,8 +15,9 @@ from twisted.internet.task import Clock
 
 from livepush.daemon.entitlement import Snapshot
 from livepush.daemon.errors import Busy, IdentityUnavailable
-from livepush.daemon.identity import Identifier, directory_of
+from livepush.daemon.identifier import Identifier
 from livepush.daemon.pool import LEAVE_SECONDS
+from livepush.daemon.reader import Reader, directory_of
 from tests.cases import CommittedCase
 from tests.unit.daemon import site_doubles
 from tests.unit.daemon.site_doubles import (
@@ -40,7 +41,7 @@ class IdentifierTests(CommittedCase):
         self.cookies = login(self.anna)
 
     def start(self, **changes: Any) -> Identifier:
-        identifier = Identifier(make_settings(**changes), self.reactor, self.registry)
+        identifier = Identifier(Reader(make_settings(**changes), self.registry), self.reactor)
         identifier.start()
         self.addCleanup(identifier.stop)
         return identifier
@@ -135,7 +136,7 @@ class IdentifierTests(CommittedCase):
 
     async def test_not_started(self) -> None:
         """Before the start and after the end nobody is looked up."""
-        identifier = Identifier(make_settings(), self.reactor, self.registry)
+        identifier = Identifier(Reader(make_settings(), self.registry), self.reactor)
         self.failureResultOf(self.identify(identifier, self.cookies), Busy)
         identifier.start()
         await identifier.stop()
@@ -170,7 +171,7 @@ class IdentifierTests(CommittedCase):
         gate, reached = self.hold_queries()
         clock = Clock()
         clock.callFromThread = self.reactor.callFromThread  # type: ignore[attr-defined]
-        identifier = Identifier(make_settings(threads=1), clock, self.registry)
+        identifier = Identifier(Reader(make_settings(threads=1), self.registry), clock)
         identifier.start()
         stuck = self.identify(identifier, self.cookies)
         clock.advance(0)
