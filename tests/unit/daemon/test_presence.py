@@ -247,7 +247,7 @@ class TellingTests(Case):
         pages = [self.browser(watcher(user)) for user in (5, 7)]
         self.pass_time(PULSE_SECONDS)
         self.join_there(9)
-        self.registry.waits = asking = Deferred()
+        self.registry.waits = asking = Deferred[None]()
         self.pass_time(PULSE_SECONDS)
         for page, user in zip(pages, (5, 7), strict=True):
             self.told(page)
