@@ -44,7 +44,6 @@ from livepush.daemon.position import Position
 from livepush.daemon.remembered import Remembered
 from livepush.daemon.replay import replay
 from livepush.daemon.ring import RingSettings
-from livepush.daemon.singleflight import SingleFlight
 from livepush.daemon.suspension import Reidentification
 from livepush.daemon.sweep import Sweep
 from livepush.daemon.waitingroom import WaitingRoom
@@ -80,7 +79,6 @@ class Hub:
         history: what was released, and where.
         epochs: the control messages that have come.
         endings: of them, those that end connections.
-        flights: look-ups of suspended sessions that are under way.
         remembered: who the sessions of the last visitors are.
         waiting: requests that wait for the feed.
         reidentification: connections that are to be identified anew.
@@ -112,7 +110,6 @@ class Hub:
         self.nonce = nonce or secrets.token_hex(4)
         self.epochs = Epochs()
         self.endings = Endings()
-        self.flights = SingleFlight()
         self.remembered = Remembered(clock, self.epochs, remember_seconds)
         self.waiting = WaitingRoom(clock)
         self.reidentification = Reidentification(clock)

@@ -23,7 +23,6 @@ from livepush.daemon.history import WAIT, Answer
 from livepush.daemon.interfaces import Identity
 from livepush.daemon.position import Position
 from livepush.daemon.remembered import Remembered
-from livepush.daemon.singleflight import SingleFlight
 from livepush.daemon.suspension import QUEUED_SECONDS, SUSPENDED_SECONDS
 from livepush.daemon.waitingroom import WaitingRoom
 
@@ -41,7 +40,6 @@ class Process(Protocol):
     clock: IReactorTime
     epochs: Epochs
     endings: Endings
-    flights: SingleFlight
     remembered: Remembered
     waiting: WaitingRoom
 
@@ -141,10 +139,7 @@ class Standing:
         while not self._ended:
             self._hurry()
             epoch, channels = self._process.epochs.count, wanted()
-            if self.suspended:  # by a message that is counted; a sweep is not, and looks for each
-                snapshot = await self._process.flights.reidentify(self._identity, self.known(), epoch)
-            else:
-                snapshot = await self._identity.reidentify(self.known())
+            snapshot = await self._identity.reidentify(self.known())
             grants = {} if snapshot is None else await self._permitted(snapshot, channels)
             if self._ended or self._process.epochs.is_stale(self.known().user, epoch):
                 self._be_patient()

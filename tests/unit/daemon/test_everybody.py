@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from typing import Any
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from livepush.broker.envelope import Control, Event
 from livepush.daemon.connection import Connection
 from livepush.daemon.entitlement import ChannelRule, Snapshot
 from livepush.daemon.errors import Busy
+from livepush.daemon.lookups import Lookups
 from livepush.daemon.settings import Limits
 from tests.unit.daemon.doubles import CODEC, ENCODER, FakeLink, make_client, make_hub
 
@@ -81,6 +83,31 @@ class Pool:
     async def allows(self, snapshot: Snapshot, rule: ChannelRule, channel: str) -> bool:
         """No channel here has a rule of its own."""
         raise NotImplementedError
+
+
+class SharedPool(Pool):
+    """The same as `Identifier` asks it: a batch at a time, and nothing twice that waits already."""
+
+    is_open = True
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._lookups: Lookups[Snapshot, Snapshot] = Lookups(clock, self, self._look, 10_000, THREADS)
+
+    async def reidentify(self, snapshot: Snapshot) -> Snapshot | None:
+        """Nothing has changed."""
+        return await self._lookups.ask(snapshot)
+
+    async def run(self, job: Callable[[], Any]) -> Any:
+        """A batch takes its time, too."""
+        await deferLater(self._clock, JOB_SECONDS)
+        return job()
+
+    def _look(self, batch: Sequence[Snapshot]) -> Sequence[Snapshot | Exception]:
+        if self.refuses:
+            raise Busy
+        self.jobs += len(batch)
+        return batch
 
 
 class EverybodyCase(SynchronousTestCase):
@@ -181,6 +208,7 @@ class QueueTests(EverybodyCase):
 
     def test_tabs(self) -> None:
         """The tabs of a session are looked up together, also when it fails; after a reconnect each for itself."""
+        self.pool = SharedPool(self.clock)
         self.join(50, tabs=4)
         self.pool.refuses = True
         self.control()
