@@ -18,13 +18,16 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect
 
 from exchange.visitor import Visitor
-from tests.acceptance.browser import DONE, HIDDEN, LIVE, LOCKED, MINE, Person, Visit, chromium
+from tests.acceptance.browser import DONE, HIDDEN, LIVE, LOCKED, MINE, PATIENCE_MS, Person, Visit, chromium
 from tests.servers.exchange import Exchange
 
 PAGES = ("/", "/socketio/", "/sockjs/", "/sse/")
 RECOVERING = ("/", "/socketio/", "/socketio/?transports=websocket", "/socketio/?transports=polling", "/sse/")
 RELOADING = ("/sockjs/", "/sockjs/?transports=xhr-streaming", "/sockjs/?transports=xhr-polling")
 VENDOR = ("socket.io.min.js", "sockjs.min.js")
+TOLD = ("/", "/socketio/", "/sse/")
+ROWS = "#order-rows tr"
+DENIED = "Not live: you may not see the orders any more"
 WAITING = '#connection[data-status="wait"]'
 
 TEXTS = ('café \u2028 </script> "q"', 'café \u2028 </script> "q" \\ \x01 \U0001f33e' + "é7" * 22_000)
@@ -176,6 +179,8 @@ class EveryPage(Visit):
         with self.step("a proxy's 502 does not end the page over EventSource", mod):
             self.bad_gateway(mod)
         mod.page.close()
+        with self.step("a permission that is taken away empties the pages that are told so, and comes back", boris):
+            self.denied(boris)
         with self.step("the daemon is killed and restarted, and then ended and started: nothing is missing", boris):
             self.restart(boris)
 
@@ -269,6 +274,24 @@ class EveryPage(Visit):
         page.locator(LIVE).wait_for()
         assert any("502" in fault for fault in self.faults), self.faults
         self.faults.clear()
+
+    def denied(self, boris: Person) -> None:
+        """No page says that it is live while it hears nothing; each is again without being loaded."""
+        tabs = [boris.tab() for _ in TOLD]
+        for path, page in zip(TOLD, tabs, strict=True):
+            boris.goto(path, page)
+        change = "from django.contrib.auth.models import *; User.objects.get(username='boris').groups."
+        self._exchange.manage("shell", "-c", f"{change}clear()")
+        for page in tabs:
+            expect(page.locator("#connection-text")).to_have_text(DENIED, timeout=PATIENCE_MS)
+            expect(page.locator(ROWS)).to_have_count(0, timeout=PATIENCE_MS)
+            expect(page.locator("#present")).to_be_hidden()
+        self._exchange.manage("shell", "-c", f"{change}add(Group.objects.get(name='clients'))")
+        for page in tabs:
+            page.locator(LIVE).wait_for()
+            page.locator(ROWS).first.wait_for(state="attached")
+            boris.stayed(page)
+            page.close()
 
     def restart(self, boris: Person) -> None:
         """Who keeps a position gets what he missed and loads nothing; who keeps none loads his list again."""

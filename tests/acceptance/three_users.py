@@ -21,6 +21,7 @@ window.heard = {};
 window.livepush = {
   on(channel, type, callback) { heard[type] = callback; },
   onResync(channel, callback) { window.resync = callback; },
+  onAccess() {},
   onPresence() {},
   onStatus() {},
 };

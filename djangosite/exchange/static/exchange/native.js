@@ -8,6 +8,7 @@
   livepush.on("orders", "done", ws_order_done);
   livepush.on("orders", "free", ws_order_free);
   livepush.onResync("orders", ws_orders_load);
+  livepush.onAccess((channel, audience) => channel === "orders" && ws_access(audience));
   livepush.onPresence("orders", (users, { count }) => ws_present({ now: users, count }));
   ws_locks_by((order) => livepush.call("orders", "lock", { order }));
 

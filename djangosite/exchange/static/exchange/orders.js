@@ -10,6 +10,7 @@
  *   ws_order_lock(data), ws_order_done(data), ws_order_free(data)     what became of an order
  *   ws_present(message)                                               who looks at the list: a message of presence
  *   ws_orders_load()                                                  take over the list as the site has it now
+ *   ws_access(audience)                                               as whom it is told now; null: not any more
  *   ws_status(light, text)                                            "live", "wait" or "off", in words
  *   ws_locks_by(call)                                                 `call(order)` locks one, and promises its data
  *   ws_daemon                                                         where to connect to
@@ -24,6 +25,7 @@
   const moderator = table.dataset.audience === "moderator";
   const mayLock = table.dataset.mayLock === "yes";
   const me = table.dataset.user;
+  let denied = false; // whether the permission was taken away while the page was open
 
   // ------------------------------------------------------------------------------------------------------------- rows
 
@@ -80,7 +82,7 @@
   body.addEventListener("animationend", (event) => event.target.classList.remove("order-row_has_changed"));
 
   function judgeEmptiness() {
-    document.getElementById("empty").hidden = Boolean(body.querySelector(".order-row:not(.hidden)"));
+    document.getElementById("empty").hidden = denied || Boolean(body.querySelector(".order-row:not(.hidden)"));
   }
 
   // ----------------------------------------------------------------------------------------------------------- events
@@ -228,8 +230,11 @@
   const lamp = document.getElementById("connection");
   const words = document.getElementById("connection-text");
   let slowTimer = null;
+  let status = []; // light and text, as they are where he is not denied
 
   function show(light, text) {
+    status = [light, text];
+    if (denied && light === "live") [light, text] = ["off", "Not live: you may not see the orders any more"];
     lamp.hidden = false;
     lamp.dataset.status = light;
     if (words.textContent !== text) words.textContent = text;
@@ -240,6 +245,18 @@
     // A quick reconnect is nobody's business.
     if (light === "wait") slowTimer = setTimeout(() => show(light, text), 400);
     else show(light, text);
+  };
+
+  window.ws_access = (audience) => {
+    if (audience && audience !== table.dataset.audience) {
+      location.reload(); // to the page of that audience
+      return;
+    }
+    if (denied === (audience === null)) return;
+    denied = !denied;
+    if (denied) ws_present({ now: null });
+    if (status.length) show(...status);
+    refresh(); // the site judges for itself what he may see
   };
 
   // ------------------------------------------------------------------------------------------------------------ forms

@@ -24,6 +24,8 @@
   socket.on("free", ws_order_free);
   socket.on("livepush:resync", ws_orders_load);
   socket.on("livepush:presence", ws_present);
+  socket.on("livepush:gone", ({ channel }) => channel === "orders" && ws_access(null));
+  socket.on("livepush:back", ({ channel, audience }) => channel === "orders" && ws_access(audience));
 
   ws_locks_by(async (order) => {
     const request = { channel: "orders", type: "lock", data: { order } };
@@ -34,10 +36,11 @@
 
   function lost(text) {
     ws_present({ now: null });
+    ws_access(); // the next connection tells
     if (socket.active) ws_status("wait", "Connecting…");
     else ws_status("off", "Not live: " + text);
   }
 
-  socket.on("disconnect", lost);
+  socket.on("disconnect", (why) => lost(why === "io server disconnect" ? "reload the page to see changes" : why));
   socket.on("connect_error", (error) => lost(error.message));
 })();

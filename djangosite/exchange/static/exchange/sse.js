@@ -23,13 +23,19 @@
       if (message.op === "event") {
         window["ws_order_" + message.type](message.data);
       } else if (message.op === "welcome") {
+        ws_access(message.channels.orders.audience);
         ws_status("live", "Live");
         patience = PATIENCE[0];
         if (first || message.channels.orders.resync) ws_orders_load(); // else all that was missed has come before this
         first = false;
       } else if (message.op === "presence") {
-      ws_present(message);
-    } else if (message.op === "resync" || message.op === "back") {
+        ws_present(message);
+      } else if (message.op === "gone") {
+        ws_access(null);
+      } else if (message.op === "back") {
+        ws_access(message.audience);
+        ws_orders_load();
+      } else if (message.op === "resync") {
         ws_orders_load();
       } else if (message.op === "close" && message.code >= 4400) {
         source.close(); // coming back would not help
@@ -38,7 +44,7 @@
     };
 
     source.onerror = () => {
-    ws_present({ now: null });
+      ws_present({ now: null });
       ws_status("wait", "Connecting…");
       if (source.readyState !== EventSource.CLOSED) return; // the browser comes back by itself
       setTimeout(connect, patience * (0.5 + Math.random() / 2));
