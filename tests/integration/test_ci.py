@@ -91,7 +91,7 @@ class InstallTests(SynchronousTestCase):
 
     def test_all_there(self) -> None:
         """When nothing is missing nothing is run."""
-        there = ("rabbitmq-server", "redis-server", "initdb", "chromium", "node", "npm", "apt-get")
+        there = ("rabbitmq-server", "redis-server", "initdb", "nginx", "promtool", "chromium", "node", "npm", "apt-get")
         self.assertEqual(self.run_with(*there), (0, "", []))
 
     def test_may_not_install(self) -> None:

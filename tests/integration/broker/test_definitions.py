@@ -158,15 +158,16 @@ class RightsTests(SynchronousTestCase):
         self.assertEqual(self.logged(2), [(topology.EXCHANGE, key) for key in keys[:2]])
 
     def test_a_process_finds_its_marker_in_the_log(self) -> None:
-        """What a daemon publishes to its exchange comes back by the log, and reaches no process."""
+        """What a daemon publishes to its exchange comes back by the log and reaches no process; it may say nothing else."""
         daemon = self.process_queue()
         keys = [MARKER_BEAT_KEY, marker_key("nonce")]
         self.publish(DAEMON, topology.DAEMON_EXCHANGE, *keys)
         self.assertEqual(self.logged(2), [(topology.DAEMON_EXCHANGE, key) for key in keys])
         channel = self.connect(DAEMON).channel()
         channel.confirm_delivery()
-        with self.assertRaises(exceptions.UnroutableError):  # allowed; presence will be bound later
-            channel.basic_publish(topology.DAEMON_EXCHANGE, "live.presence.x", b"x", mandatory=True)
+        with self.assertRaises(exceptions.ChannelClosedByBroker) as refused:
+            channel.basic_publish(topology.DAEMON_EXCHANGE, "live.orders.typing", b"x", mandatory=True)
+        self.assertEqual(refused.exception.reply_code, 403)
         self.publish(DJANGO, topology.EXCHANGE, "event.last.x")
         self.assertEqual(daemon.take(1), [(topology.EXCHANGE, "event.last.x")])
 
