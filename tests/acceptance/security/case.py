@@ -22,7 +22,7 @@ POLLING = "/socket.io/?EIO=4&transport=polling"
 ENGINE_SOCKET = "/socket.io/?EIO=4&transport=websocket"
 SOCKJS = "/livepush/sockjs"
 STREAM = "/livepush/sse"
-SECONDS = 15.0
+SECONDS = 40.0
 Sock = socket.socket  # a method below is called as the module
 
 
