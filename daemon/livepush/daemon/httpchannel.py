@@ -6,8 +6,9 @@
     header, and from there to its end
     between two requests, and after accept     the same, and `IDLE_SECONDS`   closed
     a head                                     `Limits.header_bytes`          431, closed
-    requests that do not wait for the answer   as many as frames of a         the next one waits
+    requests that do not wait for the answer   as many as messages of a       the next one waits
     to the one before                          WebSocket; see `Limits`
+    what all requests take of a turn           see `turns`                    what was read waits, and no more is read
     what is read beside a request under way    16 KiB and one read            nothing more is read
     a socket that can't be closed in order     `ABORT_SECONDS`                dropped
 
@@ -25,9 +26,10 @@ from twisted.web.http import HTTPChannel, Request
 
 from livepush.daemon import hygiene
 from livepush.daemon.addresses import Census
-from livepush.daemon.ratelimit import Meter, Rate
+from livepush.daemon.ratelimit import Meter
 from livepush.daemon.response import bare
 from livepush.daemon.settings import Limits
+from livepush.daemon.turns import Turns
 
 ABORT_SECONDS = 5
 
@@ -39,6 +41,7 @@ class Channel(HTTPChannel):
         limits: its bounds.
         sockets: where it is counted.
         place: as which it is counted there.
+        turns: when it may do something.
     """
 
     abortTimeout = ABORT_SECONDS
@@ -46,11 +49,13 @@ class Channel(HTTPChannel):
     callLater: Any
     site: Any
 
-    def __init__(self, limits: Limits, sockets: Census, place: str | None) -> None:
+    def __init__(self, limits: Limits, sockets: Census, place: str | None, turns: Turns) -> None:
         HTTPChannel.__init__(self)
-        self._limits, self._sockets, self._place = limits, sockets, place
-        # Few at once: they are answered in one turn of the reactor, each as dear as many frames.
-        self._meter = Meter(Rate(limits.frames.per_second, limits.messages.burst))
+        self._limits, self._sockets, self._place, self._turns = limits, sockets, place, turns
+        self._meter = Meter(limits.messages)  # each is as dear as many frames
+        self._held = b""
+        self._answered: Request | None = None
+        self._has_turn = False
         self.totalHeadersSize = self.MAX_LENGTH = limits.header_bytes
         self._deadline: IDelayedCall | None = None
         self._rest: IDelayedCall | None = None
@@ -68,7 +73,26 @@ class Channel(HTTPChannel):
         """Something was read: of a request, or of those that wait behind it."""
         if self._deadline is None and not self._handlingRequest:
             self._expect()
-        HTTPChannel.dataReceived(self, data)
+        if self._handlingRequest or self._has_turn:
+            HTTPChannel.dataReceived(self, data)
+        elif not self._held and self._turns.is_free():
+            self._turns.do(HTTPChannel.dataReceived, self, data)
+        else:
+            self._hold(data)
+
+    def _hold(self, data: bytes) -> None:
+        """Others come first; one read is kept, and no more is read."""
+        if not self._held:
+            self._turns.wait(self._release)
+        self._held += data
+        self._networkProducer.pauseProducing()
+
+    def _release(self) -> None:
+        data, self._held = self._held, b""
+        if data and not self.transport.disconnecting:
+            if not self._waitingForTransport:
+                self._networkProducer.resumeProducing()
+            HTTPChannel.dataReceived(self, data)
 
     def allHeadersReceived(self) -> None:
         """The head is there; its body has as long again."""
@@ -83,14 +107,32 @@ class Channel(HTTPChannel):
     def requestDone(self, request: Request) -> None:
         """It is answered; the next one may have to wait, if it is there already; browsers and proxies do not do so."""
         now = self.site.reactor.seconds()
-        if not (self._buffer or self._dataBuffer) or self._meter.take(now):
+        if not (self._buffer or self._dataBuffer):
             HTTPChannel.requestDone(self, request)
-        else:
+        elif not self._meter.take(now):
             self._rest = self.callLater(self._meter.wait(now), self._go_on, request)
+        elif self._turns.is_free():
+            self._turns.do(self._go_to_the_next, request)
+        else:
+            self._answered = request
+            self._turns.wait(self._turn_to_the_next)
 
     def _go_on(self, request: Request) -> None:
         self._rest = None
         self.requestDone(request)
+
+    def _turn_to_the_next(self) -> None:
+        request, self._answered = self._answered, None
+        if request is not None:
+            self._go_to_the_next(request)
+
+    def _go_to_the_next(self, request: Request) -> None:
+        """twisted.web gives itself what it has kept as if it were read now."""
+        self._has_turn = True
+        try:
+            HTTPChannel.requestDone(self, request)
+        finally:
+            self._has_turn = False
 
     def rawDataReceived(self, data: bytes) -> None:
         """A piece of a body; or what the client sends while he waits for an answer.
@@ -168,6 +210,7 @@ class Channel(HTTPChannel):
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None
+        self._held, self._answered = b"", None
         self._uncount()
         HTTPChannel.connectionLost(self, reason)
 

@@ -19,6 +19,7 @@ from livepush.daemon.httpchannel import Channel
 from livepush.daemon.response import SECURED
 from livepush.daemon.settings import Limits
 from livepush.daemon.status import Exposition, Health, Place, Readiness, Status
+from livepush.daemon.turns import Turns
 
 IDLE_SECONDS = 15
 """How long an HTTP connection may take for a request, and stay open after one."""
@@ -65,6 +66,7 @@ class Web(Site):
         Site.__init__(self, root, requestFactory=_Request, timeout=IDLE_SECONDS, reactor=reactor)
         self.displayTracebacks = False
         self._admission = admission or Admission(Limits())
+        self._turns = Turns(reactor)
         self.body_bytes = self._admission.limits.body_bytes
 
     def buildProtocol(self, addr: Any) -> Any:
@@ -73,7 +75,7 @@ class Web(Site):
         place = admission.socket_place(addr)
         if not admission.has_room(place):
             return _Shut()
-        channel: Any = Channel(admission.limits, admission.sockets, place)
+        channel: Any = Channel(admission.limits, admission.sockets, place, self._turns)
         channel.factory = channel.site = self
         channel.requestFactory, channel.timeOut = self.requestFactory, self.timeOut
         channel.callLater = self.reactor.callLater

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -17,6 +18,7 @@ from livepush.daemon.addresses import Proxies
 from livepush.daemon.admission import SPARE_SOCKETS, Admission
 from livepush.daemon.httpchannel import ABORT_SECONDS
 from livepush.daemon.settings import Limits
+from livepush.daemon.turns import TURN_SECONDS
 from livepush.daemon.web import IDLE_SECONDS, Web
 
 LIMITS = Limits(connections=200, address_connections=3, header_bytes=2_048, message_rate=10, message_burst=1)
@@ -204,6 +206,87 @@ class TimeTests(ChannelCase):
             left = [call for call in self.reactor.getDelayedCalls() if "_updateLogDateTime" not in str(call)]
             self.assertEqual(left, [], data)
         self.assertEqual(self.admission.sockets.total, 0)
+
+
+class TurnTests(ChannelCase):
+    """Requests that take half of a turn each."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.page.render = self.render  # type: ignore[method-assign]
+        self.order: list[bytes] = []
+
+    def render(self, request: Request) -> bytes:
+        self.order.append(request.path)
+        self.reactor.rightNow += TURN_SECONDS / 2
+        return b"here"
+
+    def requests(self, name: bytes, count: int = 1) -> bytes:
+        """So many behind each other."""
+        return b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % name * count
+
+    def turn(self) -> list[bytes]:
+        """What is asked in the next turn."""
+        self.order.clear()
+        due = [call for call in self.reactor.calls if call.getTime() <= self.reactor.seconds()]
+        for call in due:
+            self.reactor.calls.remove(call)
+            call.func(*call.args)
+        return list(self.order)
+
+    def test_many_clients(self) -> None:
+        """What does not fit into a turn is not read any further, and is answered in the turns to come."""
+        clients = [self.connect(UNIXAddress(b"/x")) for _ in range(5)]
+        for number, (protocol, _) in enumerate(clients):
+            protocol.dataReceived(self.requests(b"%d" % number))
+        self.assertEqual(self.order, [b"/0", b"/1"])
+        states = [transport.producerState for _, transport in clients]
+        self.assertEqual(states, ["producing"] * 2 + ["paused"] * 3)
+        self.assertEqual((self.turn(), self.turn(), self.turn()), ([b"/2", b"/3"], [b"/4"], []))
+        self.assertEqual({transport.producerState for _, transport in clients}, {"producing"})
+        self.assertEqual({transport.value().count(b"HTTP/1.1 200") for _, transport in clients}, {1})
+
+    def test_many_requests(self) -> None:
+        """One who sends many at once has one of them answered when others wait, and is behind them with the next."""
+        limits = replace(LIMITS, message_rate=20, message_burst=40)
+        self.web = Web(self.page, self.reactor, Admission(limits))
+        greedy, modest = self.connect(UNIXAddress(b"/x")), self.connect(UNIXAddress(b"/x"))
+        greedy[0].dataReceived(self.requests(b"greedy", 9))
+        modest[0].dataReceived(self.requests(b"modest"))
+        self.assertEqual(self.order, [b"/greedy"] * 2)
+        self.assertEqual(self.turn(), [b"/greedy", b"/modest"])
+        self.assertEqual(self.turn(), [b"/greedy"] * 2)
+
+    def test_in_pieces(self) -> None:
+        """What comes in pieces while it waits is put together, and a body, too."""
+        others, (protocol, transport) = self.connect(UNIXAddress(b"/x")), self.connect(UNIXAddress(b"/x"))
+        others[0].dataReceived(self.requests(b"others", 1))
+        others[0].dataReceived(self.requests(b"others", 1))
+        for piece in (b"POST /x HTTP/1.1\r\nHo", b"st: x\r\nContent-Length: 4\r\n\r", b"\nbody"):
+            protocol.dataReceived(piece)
+        self.assertEqual(self.turn(), [b"/x"])
+        self.assertIn(b"200 OK", transport.value())
+
+    def test_who_goes(self) -> None:
+        """One who has gone meanwhile is not asked for."""
+        for data in (self.requests(b"gone"), self.requests(b"gone", 9)):
+            others, (protocol, _) = self.connect(UNIXAddress(b"/x")), self.connect(UNIXAddress(b"/x"))
+            for _ in range(2):
+                others[0].dataReceived(self.requests(b"others"))
+            protocol.dataReceived(data)
+            protocol.connectionLost(Failure(ConnectionDone()))
+            self.order.clear()
+            self.assertEqual(self.turn() + self.turn(), [])
+
+    def test_who_is_late(self) -> None:
+        """A request that is given up while it waits is not handled after that."""
+        others, (protocol, transport) = self.connect(UNIXAddress(b"/x")), self.connect(UNIXAddress(b"/x"))
+        for _ in range(2):
+            others[0].dataReceived(self.requests(b"others"))
+        protocol.dataReceived(self.requests(b"late"))
+        protocol.refuse(408)
+        self.assertEqual(self.turn(), [])
+        self.assertEqual(transport.value().count(b"HTTP/1.1"), 1)
 
 
 class AdmissionTests(ChannelCase):
