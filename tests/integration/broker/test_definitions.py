@@ -158,7 +158,7 @@ class RightsTests(SynchronousTestCase):
         self.assertEqual(self.logged(2), [(topology.EXCHANGE, key) for key in keys[:2]])
 
     def test_a_process_finds_its_marker_in_the_log(self) -> None:
-        """What a daemon publishes to its exchange comes back by the log and reaches no process; it may say nothing else."""
+        """What a daemon publishes comes back to it by the log and reaches no process; it may publish nothing else."""
         daemon = self.process_queue()
         keys = [MARKER_BEAT_KEY, marker_key("nonce")]
         self.publish(DAEMON, topology.DAEMON_EXCHANGE, *keys)
