@@ -51,6 +51,15 @@ test("a position comes with ok and back too, and a subscribe names the one that 
   assert.deepEqual([op, channel, since], ["subscribe", "orders.5", "p.2"]);
 });
 
+test("an event before the first welcome is the first event, and no reason to load anything again", () => {
+  const page = listening("orders");
+  page.socket.accept();
+  page.event(1, { at: "p.1" });
+  page.welcome({ orders: CLIENT }, { at: "p.2" });
+  page.clock.advance(30000);
+  assert.deepEqual([page.heard, page.reloads], [["orders a1b2-1"], []]);
+});
+
 test("a channel that was refused keeps the position it had", () => {
   const page = listening("orders", "chat");
   page.welcome({ orders: CLIENT, chat: CLIENT }, { at: "p.1" });

@@ -339,6 +339,7 @@
       if (channels.size >= CHANNELS) throw new RangeError("livepush: more than " + CHANNELS + " channels on one page");
       found = { name, handlers: new Set(), audience: null, told: null, declared: false, asked: false, refused: false };
       found.at = found.present = null;
+      found.begun = false; // it was granted once
       found.watchers = 0;
       found.crowd = false; // so many are here that only their number is told
       channels.set(name, found);
@@ -409,6 +410,7 @@
 
   function grant(channel, audience, delay) {
     channel.refused = false;
+    channel.begun = true;
     channel.audience = audience;
     const due = reloads.get(channel.name);
     if (due && due.timer === null) wait(channel.name, delay);
@@ -850,7 +852,8 @@
       const channel = record(name);
       const since = named && named[name] !== undefined ? named[name] : null;
       // Granted by the connection before, after this hello was said: nobody knows what lay between the two.
-      const late = since === null && channel.at !== null;
+      // A position alone says less: an event that comes before the first welcome has one, too.
+      const late = since === null && channel.begun && channel.at !== null;
       if (!named) channel.declared = true;
       reach(channel, message);
       const why = granted[name] && granted[name].resync;
