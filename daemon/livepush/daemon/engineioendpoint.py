@@ -32,7 +32,7 @@ from livepush.daemon.engineioanswer import refuse, respond
 from livepush.daemon.engineioneighbours import Application
 from livepush.daemon.engineiosocket import EngineSocket
 from livepush.daemon.front import FULL, Front
-from livepush.daemon.response import plain
+from livepush.daemon.response import plain, unavailable
 from livepush.wire import engineio
 from livepush.wire.engineio import Phase, Refused
 
@@ -80,7 +80,7 @@ class EngineEndpoint(Resource):
         elif sid is None and request.method != b"GET":
             refuse(request, 2)
         elif closed is not None:
-            return plain(request, 503, closed[0], {"Retry-After": str(closed[1])})
+            return unavailable(request, *closed)
         elif query["transport"] == "websocket":
             return self._upgrade(request, session, place)
         else:

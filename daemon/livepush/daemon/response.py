@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 from twisted.web.http import Request
 
@@ -41,3 +42,13 @@ def plain(request: Request, code: int, text: str, headers: Mapping[str, str] | N
     for name, value in {**secured, **(headers or {})}.items():
         request.setHeader(name, value)
     return body
+
+
+def unavailable(request: Request, why: str, seconds: int) -> bytes:
+    """503: no new client is served here now; he may come again in so many seconds.
+
+    The connection ends with the answer. A browser would ask the same process again over it, which may be about to end,
+    while another one accepts from the same socket.
+    """
+    cast(Any, request.channel).persistent = False
+    return plain(request, 503, why, {"Retry-After": str(seconds), "Connection": "close"})

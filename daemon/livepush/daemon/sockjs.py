@@ -26,7 +26,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from livepush.daemon import cors, upgrade
 from livepush.daemon.front import FULL, Front
 from livepush.daemon.origin import OriginSettings, only_value
-from livepush.daemon.response import plain
+from livepush.daemon.response import plain, unavailable
 from livepush.daemon.sockjsapp import Carrier, Make, SockJSSettings
 from livepush.daemon.sockjsreceiver import Receiver
 from livepush.daemon.sockjssession import HttpSession
@@ -130,7 +130,7 @@ class SockJSEndpoint(Resource):
     def _info(self, request: Request) -> bytes:
         closed = self._front.closed_because(self._front.admission.place(request))
         if closed is not None:  # or the client would try one transport after the other
-            return plain(request, 503, closed[0], {"Retry-After": str(closed[1])})
+            return unavailable(request, *closed)
         request.setHeader("Content-Type", "application/json; charset=UTF-8")
         settings = self._settings
         return sockjshttp.info(settings.websocket, settings.cookie_needed, secrets.randbits(32))
@@ -187,7 +187,7 @@ class SockJSEndpoint(Resource):
             place = self._front.admission.place(request)
             closed = self._closed_because(place)
             if closed is not None:
-                return plain(request, 503, closed[0], {"Retry-After": str(closed[1])})
+                return unavailable(request, *closed)
             session = self._open(sid, visitor, cookies, query, place)
         session.receive(Receiver(request, kind, callback, self._settings.response_bytes))
         return NOT_DONE_YET

@@ -14,7 +14,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import Request
 
 from livepush.daemon.front import Front
-from livepush.daemon.response import plain
+from livepush.daemon.response import plain, unavailable
 
 _HANDSHAKE = (
     b"Host",
@@ -56,7 +56,7 @@ def refusal(request: Request, front: Front, place: str | None) -> bytes | None:
         return plain(request, 403, f"Refused: {why}")
     closed = front.closed_because(place)
     if closed is not None:
-        return plain(request, 503, closed[0], {"Retry-After": str(closed[1])})
+        return unavailable(request, *closed)
     return None
 
 

@@ -31,9 +31,12 @@ class AdmissionTests(TransportsCase):
                     self.assertRegex(exchange.rest(), rb"^retry: ?[1-9]")
                 else:
                     self.assertEqual((exchange.status, exchange.header("Retry-After")), (503, seconds), asked)
+                    self.assertEqual(exchange.header("Connection"), "close", asked)
+                    self.assertTrue(exchange.closed(), asked)  # the next attempt may find another process
 
     def test_not_ready(self) -> Deferred[Any]:
-        """Without a broker nobody is let in by any transport, and each is told when to come back."""
+        """Without a broker nobody is let in by any transport, and each is told when to come back,
+        over another connection."""
         self.ready = False
 
         def work() -> None:
