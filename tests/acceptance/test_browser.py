@@ -45,3 +45,10 @@ class BrowserTests(SynchronousTestCase):
         vhost = shared_rabbitmq().fresh_vhost()
         self.addCleanup(vhost.delete)
         self.tell("every_page", environ={"BROKER": vhost.url()})
+
+    def test_restart(self) -> None:
+        """While one worker after the other is restarted, a page is given each event once, in order: by livepush.js,
+        which is never without a connection, and by stock clients, who come back by themselves."""
+        vhost = shared_rabbitmq().fresh_vhost()
+        self.addCleanup(vhost.delete)
+        self.tell("restart", environ={"BROKER": vhost.url()})

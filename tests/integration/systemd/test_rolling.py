@@ -15,6 +15,7 @@ from tests.integration.systemd.case import ROOT, UnitsCase
 from tests.servers.child import private_folder
 from tests.servers.daemon import clean_environment, django_site
 from tests.servers.program import Program
+from tests.servers.publisher import Publisher
 
 CLIENTS = 200
 RATE = 50
@@ -28,22 +29,6 @@ from shop.settings import *
 
 LIVEPUSH_DRAIN_SECONDS = {DRAIN_SECONDS}
 LIVEPUSH_USER_CONNECTIONS = 10_000
-"""
-
-# Numbers, at a pace, until its input ends; then it says how many, and when it published each.
-_PUBLISHER = f"""
-import json, sys, threading, time, django
-django.setup()
-from livepush.django import publish
-
-ended = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-moments = []
-while not ended.wait(1 / {RATE}):
-    moments.append(time.monotonic())
-    last = publish("news", "note", {{"name": str(len(moments))}})
-last.result(30)
-print(json.dumps(moments), flush=True)
 """
 
 
@@ -86,10 +71,7 @@ class RollingTests(UnitsCase):
         self.start(1, 2)
         folder = private_folder("rolling")
         pages = self.open_pages(folder)
-        environ = clean_environment(
-            DJANGO_SETTINGS_MODULE="shop.settings", PYTHONPATH=str(site.folder), LIVEPUSH_BROKER_URL=self.url
-        )
-        publisher = Program([sys.executable, "-c", _PUBLISHER], site.folder, environ, listens=True)
+        publisher = Publisher(site, self.url, RATE)
         self.addCleanup(publisher.kill)
         pages.wait_for(r'"given": [1-9]')
         knocking = Knocking(self.port)
@@ -102,10 +84,8 @@ class RollingTests(UnitsCase):
         self.assertFalse(set(before) & {self.pid(1), self.pid(2)})
 
         knocking.stop()
-        publisher.hang_up()
-        published: list[float] = json.loads(publisher.wait_for(r"^\["))
-        count = len(published)
-        pages.wait_for(rf'"given": {count * CLIENTS}\b')
+        published = publisher.end()
+        pages.wait_for(rf'"given": {len(published) * CLIENTS}\b')
         pages.hang_up()
         pages.wait()
         told = _read(folder / "told.jsonl")
