@@ -95,7 +95,7 @@ class HandshakeTests(SecurityCase):
         """The answer is one of these; 0: none, the connection is closed."""
         with self.send(head) as exchange:
             self.assertIn(exchange.status, statuses, head[:200])
-            if exchange.status >= 400:
+            if exchange.status >= 400 and not head.startswith(b"HEAD "):  # which has no body to wait for
                 self.assertNotIn(b"Traceback", exchange.rest())
 
     def test_22_headers_of_the_handshake(self) -> None:
