@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from livepush.broker.errors import BadURL
+from livepush.broker.tls import client_context
 
 PORT = 6379
 EXAMPLE = "redis://:password@127.0.0.1:6379/0"
@@ -91,16 +92,7 @@ class RedisURL:
         Raises:
             BadURL: a certificate file can't be read.
         """
-        if not self.tls:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.cacertfile)
-            if self.certfile is not None:
-                context.load_cert_chain(self.certfile, self.keyfile)
-        except (OSError, ValueError) as error:
-            files = ", ".join(name for name in (self.cacertfile, self.certfile, self.keyfile) if name)
-            raise BadURL(f"{self.safe}: can't load {files}: {type(error).__name__}") from None
-        return context
+        return client_context(self) if self.tls else None
 
 
 def _number(what: str, text: str, least: int, most: int) -> int:
@@ -112,9 +104,11 @@ def _number(what: str, text: str, least: int, most: int) -> int:
 
 def _unquoted(text: str | None) -> str | None:
     try:
-        return unquote(text, errors="strict") if text else None
-    except UnicodeDecodeError:
+        value = unquote(text, errors="strict") if text else None
+        (value or "").encode()  # what the environment holds may be no UTF-8 either
+    except UnicodeError:
         raise BadURL(f"user or password is not UTF-8 when percent-decoded; {_RIGHT}") from None
+    return value
 
 
 def _options(query: str, tls: bool) -> list[str | None]:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import pika
 
 from livepush.broker.errors import BadURL
+from livepush.broker.tls import client_context
 
 EMBEDDED_PORT = 5673
 EMBEDDED_USER = "livepush"
@@ -112,16 +113,7 @@ class BrokerURL:
         Raises:
             BadURL: a certificate file can't be read.
         """
-        if not self.tls:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.cacertfile)
-            if self.certfile is not None:
-                context.load_cert_chain(self.certfile, self.keyfile)
-        except (OSError, ValueError) as error:
-            files = ", ".join(name for name in (self.cacertfile, self.certfile, self.keyfile) if name)
-            raise BadURL(f"{self.safe}: can't load {files}: {type(error).__name__}") from None
-        return context
+        return client_context(self) if self.tls else None
 
     def parameters(self, heartbeat: int = 10, name: str = "livepush") -> pika.ConnectionParameters:
         """For pika.

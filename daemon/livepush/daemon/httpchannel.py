@@ -70,7 +70,9 @@ class Channel(HTTPChannel):
         self._expect()
 
     def dataReceived(self, data: bytes) -> None:
-        """Something was read: of a request, or of those that wait behind it."""
+        """Something was read: of a request, or of those that wait behind it; nothing counts after a refusal."""
+        if self._abortingCall is not None:
+            return
         if self._deadline is None and not self._handlingRequest:
             self._expect()
         if self._handlingRequest or self._has_turn:
@@ -89,7 +91,7 @@ class Channel(HTTPChannel):
 
     def _release(self) -> None:
         data, self._held = self._held, b""
-        if data and not self.transport.disconnecting:
+        if data and self._abortingCall is None and not self.transport.disconnecting:
             if not self._waitingForTransport:
                 self._networkProducer.resumeProducing()
             HTTPChannel.dataReceived(self, data)

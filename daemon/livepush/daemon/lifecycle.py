@@ -351,6 +351,7 @@ def speed_up(port: IListeningPort) -> None:
     # TLS listens with a tcp.Port too, of this type; a unix.Port is a subclass.
     if type(port) is tcp.Port and port._type == "TCP":
         port.transport = EagerServer
+        port.numberAccepts = 1  # Twisted begins with a hundred; see `transport.MOST_ACCEPTED`
 
 
 def reason_of(failure: Failure) -> str:

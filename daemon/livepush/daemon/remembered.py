@@ -36,13 +36,9 @@ class Remembered:
         epochs: of this process.
         seconds: how long one is remembered; 0: not at all.
         most: see the top.
-
-    Attributes:
-        hits: look-ups that were spared.
     """
 
     def __init__(self, clock: IReactorTime, epochs: Epochs, seconds: float, most: int = MOST) -> None:
-        self.hits = 0
         self._clock, self._epochs, self._seconds, self._most = clock, epochs, seconds, most
         self._entries: dict[str, _Entry] = {}  # in the order of their ends
         self._of_user: dict[str, set[str]] = {}
@@ -60,7 +56,6 @@ class Remembered:
         if stale or self._clock.seconds() >= entry.until:
             self._drop(binding)
             return None
-        self.hits += 1
         return entry.snapshot, entry.epoch
 
     def put(self, binding: str, snapshot: Snapshot, epoch: int) -> None:

@@ -26,8 +26,8 @@ class EagerServer(tcp.Server):
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: Any, sessionno: int, reactor: Any) -> None:
         tcp.Server.__init__(self, sock, protocol, client, server, sessionno, reactor)
-        # A port accepts 20 more than in the turn before for as long as there are as many, a thousand in the end; told
-        # another number than it has accepted, it goes on with what that was.
+        # A port that has accepted as many as it meant to means to accept 20 more in the next turn, a thousand in the
+        # end. Told another number meanwhile, it goes on with as many as it has accepted: 1, then 21, and no more.
         if server is not None and server.numberAccepts >= MOST_ACCEPTED:
             server.numberAccepts = 0
 

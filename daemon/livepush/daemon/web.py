@@ -133,7 +133,14 @@ class _Request(Request):
             Request.process(self)
 
     def render(self, resrc: IResource) -> None:
+        self._secure()
+        Request.render(self, resrc)
+
+    def _handleStar(self) -> None:
+        self._secure()  # `OPTIONS *` is twisted.web's to answer, with no resource
+        Request._handleStar(self)
+
+    def _secure(self) -> None:
         self.responseHeaders.removeHeader(b"server")
         for name, value in SECURED.items():
             self.responseHeaders.setRawHeaders(name, [value])
-        Request.render(self, resrc)

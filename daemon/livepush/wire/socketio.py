@@ -87,11 +87,6 @@ class Decoder:
         self._attachments: list[bytes] = []
         self._awaited = self._size = 0
 
-    @property
-    def is_partial(self) -> bool:
-        """Whether attachments are awaited."""
-        return self._head is not None
-
     def message(self, data: str | bytes) -> Packet | None:
         """One message; a packet when it is complete.
 

@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("livepush")
 
 
-class SupportsTicket(Protocol):
-    """A publication's progress: a future of its id, which is known as soon as it is numbered."""
-
-    @property
-    def id(self) -> str | None: ...
-
-
 class SupportsPublish(Protocol):
     """What a publication needs of a publisher."""
 

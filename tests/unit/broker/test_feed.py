@@ -323,12 +323,6 @@ class FeedTests(SynchronousTestCase):
                 for link in self.broker.links:
                     link.give(frame.Heartbeat().marshal())
 
-    def assert_asked(self, *kinds: type[Any]) -> None:
-        """The consuming connection was asked for these, in this order, among others."""
-        asked = iter(self.broker.asked)
-        for kind in kinds:
-            self.assertTrue(any(isinstance(method, kind) for method in asked), kind)
-
     def test_publishers_are_remembered(self) -> None:
         """A publisher that was silent is known as long as the log may hold what he has said, an hour at least."""
         for log_seconds, known in ((600, 3600), (86_400, 86_760)):

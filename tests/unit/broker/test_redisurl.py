@@ -58,6 +58,7 @@ class ParseTests(SynchronousTestCase):
             f"redis://u:{SECRET}#x@h",
             f"redis://u:a@{SECRET}?@h",
             f"redis://u:%ff{SECRET}@h",
+            f"redis://u:{SECRET}\udcff@h",
             f"redis://u:{SECRET}@h/x",
             f"redis://u:{SECRET}@h/-1",
             f"redis://u:{SECRET}@h?cacertfile=/ca.pem",

@@ -108,6 +108,23 @@ class HeadTests(ChannelCase):
         self.assert_refused(b"GET / HTTP/1.1\r\n\r\n" + HEAD + b"\r\n", 400)
         self.assert_refused(HEAD + b" folded\r\n\r\n" + HEAD + b"\r\n", 400)
 
+    def test_what_is_read_after_a_refusal(self) -> None:
+        """Nor is what comes in later reads: TLS goes on giving them."""
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"GET / HTTP/2.0\r\n\r\n")
+        answer = transport.value()
+        for _ in range(3):
+            protocol.dataReceived(HEAD + b"\r\n")
+        self.assertEqual((transport.value(), self.page.asked), (answer, 0))
+
+    def test_no_resource(self) -> None:
+        """`OPTIONS *`, which is no page's, says as little about the software, and is secured like any."""
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = transport.value().lower()
+        self.assertNotIn(b"server:", head)
+        self.assertIn(b"nosniff", head)
+
     def test_size(self) -> None:
         """Over the bound a head is 431: in one line, in many, and while it does not end."""
         self.assert_refused(HEAD + b"X: " + b"x" * 2_048 + b"\r\n\r\n", 431)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, cast
 
-from twisted.internet.protocol import Protocol
+from twisted.internet import tcp
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from livepush.daemon.transport import EagerServer
+from livepush.daemon.lifecycle import speed_up
+from livepush.daemon.transport import MOST_ACCEPTED, EagerServer
 
 
 class FakeSocket:
@@ -142,3 +148,38 @@ class _Paused:
     def resumeProducing(self) -> None: ...
 
     def stopProducing(self) -> None: ...
+
+
+class AcceptTests(SynchronousTestCase):
+    """A crowd that connects at once."""
+
+    def test_a_bounded_number_a_turn(self) -> None:
+        """However many wait, no turn accepts more than so many: Twisted begins with 100, and has no bound."""
+        made: list[Protocol] = []
+
+        class Counted(Factory):
+            noisy = False
+
+            def buildProtocol(self, addr: Any) -> Protocol:
+                protocol = Protocol()
+                made.append(protocol)
+                return protocol
+
+        reactor = EPollReactor()
+        self.addCleanup(reactor.removeAll)
+        port: Any = tcp.Port(0, Counted(), backlog=200, interface="127.0.0.1", reactor=reactor)
+        port.startListening()
+        speed_up(port)
+        self.addCleanup(port.connectionLost, None)
+        for _ in range(150):
+            client = socket.create_connection(port.socket.getsockname())
+            self.addCleanup(client.close)
+        turns = []
+        for _ in range(5):
+            before = len(made)
+            port.doRead()
+            turns.append(len(made) - before)
+        for protocol in made:
+            self.addCleanup(cast(Any, protocol.transport).connectionLost, Failure(ConnectionDone()))
+        self.assertLessEqual(max(turns), MOST_ACCEPTED)
+        self.assertGreater(sum(turns), MOST_ACCEPTED)

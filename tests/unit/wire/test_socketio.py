@@ -160,13 +160,11 @@ class DecoderTests(SynchronousTestCase):
         packet = Packet(Kind.EVENT, namespace, [name, value], number)
         self.assertEqual(decoded(*encode(packet)), packet)
 
-    def test_is_partial(self) -> None:
-        """Whether attachments are awaited can be seen."""
+    def test_attachments_are_awaited(self) -> None:
+        """A packet is there when the last of its attachments is."""
         taking = decoder()
-        taking.message('51-["a",{"_placeholder":true,"num":0}]')
-        self.assertTrue(taking.is_partial)
-        taking.message(b"\x00")
-        self.assertFalse(taking.is_partial)
+        self.assertIsNone(taking.message('51-["a",{"_placeholder":true,"num":0}]'))
+        self.assertIsNotNone(taking.message(b"\x00"))
 
 
 class EncodeTests(SynchronousTestCase):

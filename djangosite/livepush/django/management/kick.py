@@ -10,16 +10,16 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from livepush.broker.errors import PublishError, Unroutable
-from livepush.django.conf import conf
+from livepush.broker.errors import Unroutable
 from livepush.django.control import DISCONNECTED, Controls, controls
-from livepush.django.outlet import outlet
+from livepush.django.management.confirming import confirmed
 
 
 def add_arguments(action: ArgumentParser) -> None:
@@ -50,20 +50,14 @@ def kick(options: dict[str, Any], seconds: float, controls: Controls = controls)
     except (TypeError, ValueError) as error:
         raise CommandError(str(error)) from None
     assert ticket is not None, "a command has no transaction open"
+    return confirmed(partial(_outcome, ticket), seconds, "not told")
+
+
+def _outcome(ticket: Future[str | None], seconds: float) -> str:
     try:
         ticket.result(seconds)
     except Unroutable:
         return "no daemon is there, so nobody was connected"
-    except TimeoutError:
-        publisher = outlet.publisher()
-        why = publisher.trouble or "`manage.py livepush topology` says whether it can be reached"
-        publisher.close(0)  # it is told as failed, so it must not go out after all
-        raise CommandError(
-            f"not told: {conf().broker().safe} has not confirmed it within {seconds:g} s; "
-            f"{why.removeprefix('livepush: ')}"
-        ) from None
-    except PublishError as error:
-        raise CommandError(f"not told: {error}") from None
     return "told: these connections end in every daemon"
 
 

@@ -15,10 +15,9 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from livepush.broker.errors import BadURL, PublishError
-from livepush.django.conf import conf
+from livepush.broker.errors import BadURL
 from livepush.django.management import kick, relay, topology
-from livepush.django.outlet import outlet
+from livepush.django.management.confirming import confirmed
 from livepush.django.publication import publish
 
 
@@ -118,18 +117,7 @@ class Command(BaseCommand):
         except (TypeError, ValueError) as error:
             raise CommandError(str(error)) from None
         with _quiet():
-            try:
-                name = publication.result(self.confirm_seconds)
-            except TimeoutError:
-                publisher = outlet.publisher()
-                why = publisher.trouble or "`manage.py livepush topology` says whether it can be reached"
-                publisher.close(0)  # it is told as failed, so it must not go out after all
-                raise CommandError(
-                    f"not published: {conf().broker().safe} has not confirmed it within {self.confirm_seconds:g} s; "
-                    f"{why.removeprefix('livepush: ')}"
-                ) from None
-            except PublishError as error:
-                raise CommandError(f"not published: {error}") from None
+            name = confirmed(publication.result, self.confirm_seconds, "not published")
         self.stdout.write(f"published {name}")
 
     def _kick(self, options: dict[str, Any]) -> None:
