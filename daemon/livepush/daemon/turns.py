@@ -21,8 +21,8 @@ from collections.abc import Callable
 from typing import Any
 
 TURN_SECONDS = 0.005
-"""As long as twenty requests take, or the frames of an event for 1,000 connections. With 2 ms an honest page waits no less
-under a flood, and 5,000 pages that come back at once need a third more time: each turn costs something itself."""
+"""As long as twenty requests take, or the frames of an event for 1,000 connections. With 2 ms an honest page waits no
+less under a flood, and 5,000 pages that come back at once need a third more time: each turn costs something itself."""
 
 
 class Turns:
